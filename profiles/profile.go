@@ -1,0 +1,74 @@
+// Package profiles answers one question: what was wished?
+package profiles
+
+// Item is one wish and the place where it was made, so that a plan can say why each of its lines is there.
+type Item struct {
+	Value string `json:"value"`
+	Why   string `json:"why"` // "claude.toml: fs.write[0]", "--rw", "built in: default"
+}
+
+// Profile is what is wished, merged from files and flags. It holds words, not facts: paths may start with ~ or be relative to
+// the project, bundles (@npm) are still names, and nothing has been looked up on the machine.
+type Profile struct {
+	Name        string   `json:"name"` // the names that were merged, joined by "+"
+	Description string   `json:"description,omitempty"`
+	Match       []string `json:"match,omitempty"` // command base names that choose this profile
+	FS          FS       `json:"fs"`
+	Net         Net      `json:"net"`
+	Limits      Limits   `json:"limits"`
+	Syscalls    []Item   `json:"syscalls,omitempty"` // groups on top of the base policy
+	Env         Env      `json:"env"`
+}
+
+// FS is what is wished of the host's file system.
+type FS struct {
+	Read      []Item `json:"read,omitempty"`      // bound read-only
+	Write     []Item `json:"write,omitempty"`     // bound read-write
+	Hide      []Item `json:"hide,omitempty"`      // patterns in the project that are not readable
+	Protect   []Item `json:"protect,omitempty"`   // in the project: not writable, not renamable
+	Unprotect []Item `json:"unprotect,omitempty"` // taken out of the protected list
+	Copy      []Item `json:"copy,omitempty"`      // copied into the private home at start, never back
+	Home      Item   `json:"home"`                // "ephemeral" or "persistent"; "" when nobody said
+}
+
+// Net is what is wished of the network.
+type Net struct {
+	Mode     Item   `json:"mode"`            // "door" or "none"; "" when nobody said
+	Denied   Item   `json:"denied"`          // "explain" or "nxdomain"; "" when nobody said
+	ProxyEnv Item   `json:"proxy_env"`       // "true", "false" or ""
+	Allow    []Item `json:"allow,omitempty"` // HOST, HOST:PORT, *.HOST, @bundle
+	Deny     []Item `json:"deny,omitempty"`
+	Rules    []Rule `json:"rules,omitempty"`
+}
+
+// Rule is one [[net.rule]]: it allows its host and says how the host is reached.
+type Rule struct {
+	Host       string `json:"host"`
+	Ports      []int  `json:"ports,omitempty"` // empty: 80 and 443
+	Private    bool   `json:"private,omitempty"`
+	Connect    string `json:"connect,omitempty"`     // IP:PORT dialled instead of the name's own address
+	UpstreamCA string `json:"upstream_ca,omitempty"` // PEM file that vouches for the real server
+	Why        string `json:"why"`
+}
+
+// Limits are the wished limits as they were written ("8GiB", "4096", "2.0", "8h"); checked when the profile is read.
+type Limits struct {
+	Memory Item `json:"memory"`
+	Pids   Item `json:"pids"`
+	CPUs   Item `json:"cpus"`
+	Files  Item `json:"files"`
+	Wall   Item `json:"wall"`
+}
+
+// Env is what is wished of the environment.
+type Env struct {
+	Pass []Item   `json:"pass,omitempty"` // names and globs (LC_*)
+	Set  []EnvSet `json:"set,omitempty"`
+}
+
+// EnvSet sets one variable.
+type EnvSet struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Why   string `json:"why"`
+}
