@@ -2,6 +2,8 @@ module github.com/agentjail/agentjail
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	cyphar.com/go-pathrs v0.2.6 // indirect
 	github.com/BurntSushi/toml v1.5.0 // indirect
