@@ -1,0 +1,2 @@
+// Package egress answers one question: which hosts, which requests?
+package egress

@@ -1,0 +1,138 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Matcher is a Policy made ready for decisions: one map look-up for the host and one for each of its parents, however many rules
+// there are. It does not change and is safe for concurrent use.
+type Matcher struct {
+	allow, deny table
+	ports       []uint16
+}
+
+// table finds the rules whose pattern matches a host.
+type table struct {
+	exact map[string][]*Rule // by host
+	below map[string][]*Rule // by what follows "*."
+}
+
+// Compile checks every rule and gives the Matcher. A policy with one bad rule gives none: a rule that was not understood must not
+// be left out in silence. An empty Allow allows nothing.
+func (p *Policy) Compile() (*Matcher, error) {
+	m := &Matcher{allow: newTable(), deny: newTable()}
+	ports := map[uint16]bool{80: true, 443: true}
+	for i := range p.Allow {
+		r := &p.Allow[i]
+		err := checkRule(r)
+		if err == nil && len(r.Ports) == 0 {
+			err = errors.New("no port")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("allow %q (%s): %w", r.Host, r.Why, err)
+		}
+		m.allow.add(r)
+		for _, port := range r.Ports {
+			ports[port] = true
+		}
+	}
+	for i := range p.Deny {
+		r := &p.Deny[i]
+		if err := checkRule(r); err != nil {
+			return nil, fmt.Errorf("deny %q (%s): %w", r.Host, r.Why, err)
+		}
+		m.deny.add(r)
+	}
+	m.ports = slices.Sorted(maps.Keys(ports))
+	return m, nil
+}
+
+// Decide gives the rule that allows the host on the port, or nil and the reason: Port when the host is allowed on another port,
+// NotAllowed otherwise. Any deny rule wins over any allow rule. Among allow rules that name the port the most specific decides:
+// the host itself, then the longest wildcard; for one pattern a rule that says how the host is reached (Connect, Private,
+// UpstreamCA) before one that only allows it, and a later rule before an earlier one (flags come after profiles). Host is
+// canonical (see Canonical); a name that is not matches nothing.
+func (m *Matcher) Decide(host string, port uint16) (*Rule, Reason) {
+	if m.Denied(host, port) == nil {
+		for r := range m.allow.rules(host) {
+			if slices.Contains(r.Ports, port) {
+				return r, ""
+			}
+		}
+	}
+	if m.Known(host) {
+		return nil, Port
+	}
+	return nil, NotAllowed
+}
+
+// Denied gives the deny rule that shuts the host on the port, so that an explanation can name it, or nil.
+func (m *Matcher) Denied(host string, port uint16) *Rule {
+	for r := range m.deny.rules(host) {
+		if len(r.Ports) == 0 || slices.Contains(r.Ports, port) {
+			return r
+		}
+	}
+	return nil
+}
+
+// Known says whether Decide allows the host on some port. DNS gives such names an address.
+func (m *Matcher) Known(host string) bool {
+	for r := range m.allow.rules(host) {
+		for _, port := range r.Ports {
+			if m.Denied(host, port) == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Ports gives every port on which the door listens, sorted: those that a rule allows, and 80 and 443 always, where explanations
+// are answered.
+func (m *Matcher) Ports() []uint16 { return slices.Clone(m.ports) }
+
+func newTable() table {
+	return table{exact: map[string][]*Rule{}, below: map[string][]*Rule{}}
+}
+
+// add files a copy of the rule, before the rules that it goes before.
+func (t table) add(r *Rule) {
+	list, key := t.exact, r.Host
+	if base, star := strings.CutPrefix(r.Host, "*."); star {
+		list, key = t.below, base
+	}
+	own := *r
+	own.Ports = slices.Clone(r.Ports)
+	at := slices.IndexFunc(list[key], func(other *Rule) bool { return own.how() || !other.how() })
+	if at < 0 {
+		at = len(list[key])
+	}
+	list[key] = slices.Insert(list[key], at, &own)
+}
+
+// how says whether the rule does more than allow.
+func (r *Rule) how() bool { return r.Connect != "" || r.Private || len(r.UpstreamCA) > 0 }
+
+// rules gives the rules that match the host, the most specific first.
+func (t table) rules(host string) iter.Seq[*Rule] {
+	return func(yield func(*Rule) bool) {
+		for _, r := range t.exact[host] {
+			if !yield(r) {
+				return
+			}
+		}
+		for _, parent, found := strings.Cut(host, "."); found; _, parent, found = strings.Cut(parent, ".") {
+			for _, r := range t.below[parent] {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
