@@ -1,2 +1,58 @@
-// Package egress answers one question: which hosts, which requests?
+// Package egress answers one question: which hosts, which requests? It is the door of the jail, the one way out.
+//
+// The package has two halves. The core decides and touches nothing: names, rules, the ClientHello, DNS messages and addresses go in,
+// verdicts come out, and each parser that faces the jail is fuzzed. The door listens, asks the core and dials. Neither knows how its
+// sockets came to be: no netlink, no namespaces, no cgo.
+//
+// # From a policy to a decision
+//
+// A [Policy] is data: rules that allow, rules that deny. [ParseRule] and [ParseDeny] read what people write, [Policy.Compile] checks
+// every rule and gives a [Matcher]. What is not allowed is refused, deny wins, and an empty Allow allows nothing. A wildcard
+// ("*.example.com") matches subdomains at any depth and not example.com; one over a public suffix, private ones such as github.io
+// included, is refused, because names below it belong to anybody. See [Matcher.Decide] for which of several rules decides.
+//
+// # Identity: one name, one spelling
+//
+// A connection names its host up to five times: the address that it was opened to, the CONNECT target, the SNI, the Host header,
+// the request target. Each is brought to the form of [Canonical] before it is looked at, and all must be equal; a name that has no
+// canonical form (an address in any spelling, bytes that are not ASCII, escapes) is refused before anything is matched.
+//
+// # Names and addresses
+//
+// [DNS] answers allowed names with an address of the jail's own range that stands for this name alone ([Names]). A listener on all
+// addresses of the range therefore sees in the local address which name the client meant, whatever protocol it speaks. Assignments
+// are never reused in a session. Nothing is forwarded: a name is resolved on the host only when an allowed connection is dialled.
+//
+// A refused name resolves to the explaining address, where the door says why; with Policy.Explain false it does not exist.
+//
+// # TLS
+//
+// [ReadHello] reads the ClientHello without a byte more and keeps it for replay. The door compares its SNI with the host that the
+// connection was opened for.
+//
+// A hello with an encrypted_client_hello extension (RFC 9849) is refused as [NoSNI] where TLS is tunnelled. Its visible SNI may be
+// the public name of a provider and its true name any other host of that provider, and DNS gives no keys, so a client that has some
+// brought them along. The extension may also be GREASE (RFC 9849 section 6.2), noise that servers ignore; it is made so that
+// nobody on the path can tell, and it cannot be taken out, for it is part of the handshake's transcript. Of the clients, curl,
+// git, OpenSSL, Go, node, Python and Java send it only when told to; Chromium sends it unless its policy EncryptedClientHelloEnabled
+// is false, Firefox unless security.tls.ech.grease_probability is 0. Where the door itself terminates TLS the extension is harmless:
+// it holds no key for it, so the visible SNI is the name.
+//
+// # Dialling
+//
+// [Guard] judges each address that a name resolved to, and again the address of the socket that is about to connect, so a name that
+// changes its answer between the two gains nothing. It refuses everything that is not public: loopback, private, link-local,
+// carrier-grade NAT, multicast, reserved, documentation and metadata addresses, the host's own, and IPv6 forms that carry such an
+// IPv4 address. A rule's Private lets private ones pass but never metadata; a rule's Connect is the user's own word and is not judged.
+// (VPN clients that answer names from 198.18.0.0/15 on the host make every name private: such hosts need Private.)
+//
+// # What the core does not do
+//
+//   - It does not see inside a tunnel. After the first ClientHello the bytes are the client's and the server's: a server that
+//     answers for several hosts, and does not compare Host with SNI, serves any of them to a client that asks (domain fronting).
+//     The second hello of a HelloRetryRequest (RFC 8446 section 4.1.4) may name another host of the same server, too. Rules that
+//     must tell requests apart need inspection.
+//   - It does not know about network-specific NAT64 prefixes (RFC 6052 section 2.2), nor a public address that the host's router
+//     forwards back to it: neither is visible on the host's interfaces.
+//   - It does not limit how much an allowed host is told.
 package egress
