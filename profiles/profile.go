@@ -1,18 +1,27 @@
-// Package profiles answers one question: what was wished?
 package profiles
+
+import "strings"
 
 // Item is one wish and the place where it was made, so that a plan can say why each of its lines is there.
 type Item struct {
 	Value string `json:"value"`
-	Why   string `json:"why"` // "claude.toml: fs.write[0]", "--rw", "built in: default"
+	Why   string `json:"why"` // "claude.toml: fs.write[0]", "--rw", "built in: default: env.pass[0]"
 }
+
+// builtInWhy starts the Why of every wish that a built-in profile makes.
+const builtInWhy = "built in: "
+
+// BuiltIn says that a built-in profile made the wish, and no user: a limit of that kind is enforced where the machine allows
+// it, while one that a user asked for and that cannot be enforced ends the run.
+func (i Item) BuiltIn() bool { return strings.HasPrefix(i.Why, builtInWhy) }
 
 // Profile is what is wished, merged from files and flags. It holds words, not facts: paths may start with ~ or be relative to
 // the project, bundles (@npm) are still names, and nothing has been looked up on the machine.
 type Profile struct {
 	Name        string   `json:"name"` // the names that were merged, joined by "+"
 	Description string   `json:"description,omitempty"`
-	Match       []string `json:"match,omitempty"` // command base names that choose this profile
+	Match       []string `json:"match,omitempty"`   // command base names that choose this profile
+	Extends     []string `json:"extends,omitempty"` // of one file; Library.Load resolves it, so a loaded profile has none
 	FS          FS       `json:"fs"`
 	Net         Net      `json:"net"`
 	Limits      Limits   `json:"limits"`
@@ -36,8 +45,8 @@ type Net struct {
 	Mode     Item   `json:"mode"`            // "door" or "none"; "" when nobody said
 	Denied   Item   `json:"denied"`          // "explain" or "nxdomain"; "" when nobody said
 	ProxyEnv Item   `json:"proxy_env"`       // "true", "false" or ""
-	Allow    []Item `json:"allow,omitempty"` // HOST, HOST:PORT, *.HOST, @bundle
-	Deny     []Item `json:"deny,omitempty"`
+	Allow    []Item `json:"allow,omitempty"` // HOST, HOST:PORT, *.HOST, @bundle; empty: nothing is allowed
+	Deny     []Item `json:"deny,omitempty"`  // HOST, HOST:PORT, *.HOST
 	Rules    []Rule `json:"rules,omitempty"`
 }
 
