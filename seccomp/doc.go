@@ -1,0 +1,2 @@
+// Package seccomp answers one question: which system calls?
+package seccomp

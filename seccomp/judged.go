@@ -1,0 +1,128 @@
+package seccomp
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	eafnosupport    = verdict(syscall.EAFNOSUPPORT)
+	eprotonosupport = verdict(syscall.EPROTONOSUPPORT)
+)
+
+// namespaceFlags are the CLONE_NEW* bits that clone(2) knows. CLONE_NEWTIME (0x80) is not one of them: its bit lies in the exit
+// signal there, and only clone3 and unshare, both refused, can ask for it.
+const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
+	unix.CLONE_NEWPID | unix.CLONE_NEWNET
+
+// Values that x/sys has for one architecture alone, or not at all.
+const (
+	families        = 64        // more than AF_MAX (linux/socket.h), a power of two
+	protocols       = 512       // more than IPPROTO_MAX (linux/in.h), a power of two
+	socketTypeMask  = 0xf       // net/socket.h SOCK_TYPE_MASK: what is left are SOCK_NONBLOCK and SOCK_CLOEXEC
+	addrNoRandomize = 0x0040000 // personality(2)
+	ptraceCont      = 7         // ptrace(2), the numbers of every architecture
+	ptraceKill      = 8
+	ptraceGetregs   = 12
+	ptraceAttach    = 16
+	ptraceDetach    = 17
+	ptraceGetregset = 0x4204
+)
+
+// judgedCalls are the calls that are let through with some arguments and refused with others.
+func judgedCalls() []rule {
+	return []rule{
+		// The flags are argument 0 on amd64 and arm64 alike (s390 swaps them with the stack).
+		{why: "new threads and processes, but no new namespaces", names: []string{"clone"}, clauses: []clause{
+			{when: []match{{0, namespaceFlags, 0}}, then: allow},
+			{then: eperm},
+		}},
+		{why: "requests to devices, terminals and sockets", names: []string{"ioctl"}, clauses: []clause{
+			// Both type into the terminal as if its user had: CVE-2017-5226, CVE-2023-28100. The jail's terminal is its own, but a
+			// launcher that is a shell reads what is left in it.
+			{when: []match{is(1, unix.TIOCSTI)}, then: eperm},
+			{when: []match{is(1, unix.TIOCLINUX)}, then: eperm},
+			// Loads line disciplines (n_gsm, n_hdlc, slcan) onto a pty, as any user: CVE-2017-2636, CVE-2023-6546.
+			{when: []match{is(1, unix.TIOCSETD)}, then: eperm},
+			{then: allow},
+		}},
+		{why: "the process's own attributes", names: []string{"prctl"}, clauses: []clause{
+			// Rewrites where the kernel believes code, stack, arguments and executable to be: for checkpoint tools.
+			{when: []match{is(0, unix.PR_SET_MM)}, then: eperm},
+			{then: allow},
+		}},
+		{why: "the execution domain", names: []string{"personality"}, clauses: []clause{
+			{when: []match{is(0, 0)}, then: allow},
+			{when: []match{is(0, 0xffffffff)}, then: allow}, // asks and changes nothing
+			// A program that switches off its own address randomization: gdb, `setarch -R`, and ThreadSanitizer on a kernel with
+			// vm.mmap_rnd_bits above 28, where it starts itself again in this way or gives up.
+			{when: []match{is(0, addrNoRandomize)}, then: allow},
+		}},
+		{why: "files, FIFOs and sockets, but no devices", names: []string{"mknod"}, clauses: mknodClauses(1)},
+		{why: "files, FIFOs and sockets, but no devices", names: []string{"mknodat"}, clauses: mknodClauses(2)},
+		{why: "what LeakSanitizer needs; the rest is in group debug", names: []string{"ptrace"}, clauses: ptraceClauses()},
+		{why: "local, IPv4 and IPv6 sockets, and the list of interfaces", names: []string{"socket"}, clauses: socketClauses()},
+		{why: "pairs of local sockets", names: []string{"socketpair"}, clauses: []clause{
+			{when: []match{is(0, unix.AF_UNIX)}, then: allow},
+			{when: []match{under(0, families)}, then: eafnosupport},
+		}},
+	}
+}
+
+// mknodClauses judge the mode of mknod(2), argument arg. The kernel lets everybody make the character device 0:0, the whiteout
+// of overlayfs; nothing in a jail can mount one.
+func mknodClauses(arg int) []clause {
+	return []clause{
+		{when: []match{{arg, unix.S_IFMT, unix.S_IFCHR}}, then: eperm},
+		{when: []match{{arg, unix.S_IFMT, unix.S_IFBLK}}, then: eperm},
+		{then: allow},
+	}
+}
+
+// ptraceClauses allow to attach, to look at registers and to let go. LeakSanitizer, which AddressSanitizer runs when a program
+// ends, stops the program's threads with these and fails the program when it cannot. A tracee cannot be changed with them. That
+// is less of the kernel within reach and no wall: the same processes can open each other's /proc/PID/mem.
+func ptraceClauses() []clause {
+	var clauses []clause
+	for _, request := range []uint32{ptraceCont, ptraceKill, ptraceGetregs, ptraceAttach, ptraceDetach, ptraceGetregset} {
+		clauses = append(clauses, clause{when: []match{is(0, request)}, then: allow})
+	}
+	return append(clauses,
+		clause{when: []match{under(0, 0x20)}, then: eperm},             // the requests of 4.4BSD and of the architectures
+		clause{when: []match{{0, ^uint32(0x1f), 0x4200}}, then: eperm}, // those of Linux, from PTRACE_SETOPTIONS on
+	)
+}
+
+// socketClauses judge family, type and protocol of socket(2) and answer as a kernel that was built without the rest: programs
+// that try (sudo an audit socket, libraries AF_ALG) know these answers and go on.
+func socketClauses() []clause {
+	// AF_INET (2) and AF_INET6 (10) differ in one bit, so one match is both.
+	inet := match{0, ^uint32(unix.AF_INET ^ unix.AF_INET6), unix.AF_INET & unix.AF_INET6}
+	kind := func(t uint32) match { return match{1, socketTypeMask, t} }
+	protocol := func(p uint32) match { return is(2, p) }
+
+	clauses := []clause{
+		{when: []match{is(0, unix.AF_UNIX)}, then: allow},
+		// getifaddrs(3), and so every runtime's list of interfaces, asks NETLINK_ROUTE. The other protocols are the kernel's
+		// configuration: netfilter, xfrm, audit, crypto, generic netlink.
+		{when: []match{is(0, unix.AF_NETLINK), protocol(unix.NETLINK_ROUTE)}, then: allow},
+		{when: []match{is(0, unix.AF_NETLINK)}, then: eprotonosupport},
+		// EPERM is what socket(2) says to a process without CAP_NET_RAW; ping falls back to a datagram socket.
+		{when: []match{inet, kind(unix.SOCK_RAW)}, then: eperm},
+		{when: []match{inet, kind(unix.SOCK_PACKET)}, then: eperm},
+	}
+	// A protocol that is not listed would have the kernel load its module for anybody: SCTP, DCCP, L2TP, SMC. Go listens with MPTCP.
+	for _, p := range []uint32{0, unix.IPPROTO_TCP, unix.IPPROTO_MPTCP} {
+		clauses = append(clauses, clause{when: []match{inet, kind(unix.SOCK_STREAM), protocol(p)}, then: allow})
+	}
+	for _, p := range []uint32{0, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6} {
+		clauses = append(clauses, clause{when: []match{inet, kind(unix.SOCK_DGRAM), protocol(p)}, then: allow})
+	}
+	return append(clauses,
+		clause{when: []match{inet, kind(unix.SOCK_STREAM), under(2, protocols)}, then: eprotonosupport},
+		clause{when: []match{inet, kind(unix.SOCK_DGRAM), under(2, protocols)}, then: eprotonosupport},
+		clause{when: []match{inet}, then: enosys},
+		clause{when: []match{under(0, families)}, then: eafnosupport},
+	)
+}
