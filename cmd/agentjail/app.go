@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/agentjail/agentjail/sandbox"
+)
+
+// app is one invocation.
+type app struct {
+	sandbox.Stdio
+	ui    ui
+	words words
+	flags flags
+
+	at     *subcommand // the one that was reached
+	record *recordFile // nil until a run opened it
+	code   int         // the exit status, when an action decided on one
+}
+
+// run is the whole program: it says what it has to say and returns the exit status.
+func run(ctx context.Context, argv []string, io sandbox.Stdio) int {
+	a := &app{Stdio: io, ui: ui{w: io.Err}}
+	if len(argv) > 0 { // execve(2) takes an empty argv
+		a.words = split(argv[1:])
+	}
+	err := a.cli().RunContext(ctx, append([]string{name}, a.words.head...))
+	if err == nil {
+		return a.code
+	}
+	err = a.recordUsage(err)
+	a.ui.fail(err)
+	if a.code == exitOK {
+		return exitFailed
+	}
+	return a.code
+}
+
+const name = "agentjail"
+
+// recordUsage writes the report of a run that ended at the command line itself, as far as --report was understood.
+func (a *app) recordUsage(err error) error {
+	if a.record != nil || a.at == nil || !a.at.runs || a.flags.out.report == "" {
+		return err
+	}
+	file, e := openReport(a.flags.out.report)
+	if e != nil {
+		return err // of the two, the first is the one to mend first
+	}
+	a.record = file
+	return a.failed(a.words.tail, time.Now(), err)
+}
+
+// cli describes the program to urfave/cli. Each field that looks idle overrides a default.
+func (a *app) cli() *cli.App {
+	root := a.root()
+	return &cli.App{
+		Name:           name, // not the base name of argv[0]
+		Flags:          flagsOf(root.groups),
+		Commands:       a.commands(root),
+		Action:         a.action(root),
+		OnUsageError:   a.onUsageError(root),         // default: "Incorrect Usage" and the help on standard output
+		ExitErrHandler: func(*cli.Context, error) {}, // default: the library calls os.Exit
+		HideHelp:       true,                         // default: `help` and `h` become subcommands, and its own help pages; see help.go
+		HideVersion:    true,                         // default: --version, beside our subcommand
+		Compiled:       time.Unix(0, 0),              // default: stats argv[0], and panics when there is none
+		Writer:         a.Err,                        // default: standard output, which is the command's
+		ErrWriter:      a.Err,
+		// No flag of the library's own types is used (option.go); should one ever be, a comma is no separator in it.
+		DisableSliceFlagSeparator: true,
+	}
+}
+
+// subcommand is one subcommand, or the root, as the help and urfave/cli see it.
+type subcommand struct {
+	name    string   // "", "run", "profiles"
+	path    string   // "agentjail profiles show"
+	args    string   // what stands behind the flags
+	usage   string   // one line
+	about   string   // paragraphs
+	example []string // command lines, each with a "# remark"
+	groups  []group
+	subs    []*subcommand
+	jail    bool // takes the flags of run, those that stand before it too
+	runs    bool // runs a command, and so owes a report
+	action  func(ctx context.Context, rest []string) error
+}
+
+// commands turns subcommands into urfave/cli's.
+func (a *app) commands(parent *subcommand) []*cli.Command {
+	var list []*cli.Command
+	for _, s := range parent.subs {
+		list = append(list, &cli.Command{
+			Name:         s.name,
+			Flags:        flagsOf(s.groups),
+			Subcommands:  a.commands(s),
+			Action:       a.action(s),
+			OnUsageError: a.onUsageError(s),
+			HideHelp:     true,
+		})
+	}
+	return list
+}
+
+func flagsOf(groups []group) []cli.Flag {
+	var list []cli.Flag
+	for _, g := range groups {
+		for _, o := range g.options {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// action wraps what a subcommand does.
+func (a *app) action(s *subcommand) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		a.at = s
+		if !s.jail && len(a.flags.given) > 0 {
+			// Silence would be worse: `agentjail --hide .env doctor` must not look as if it had meant something.
+			return usage(s.path+" --help", "%s takes no %s", s.path, spelled(a.flags.given[0]))
+		}
+		a.ui.quiet = a.flags.out.quiet
+		return s.action(c.Context, c.Args().Slice())
+	}
+}
+
+// onUsageError answers a flag that could not be parsed, and --help: the flag package gives ErrHelp for -h and --help where no such
+// flag is defined.
+func (a *app) onUsageError(s *subcommand) cli.OnUsageErrorFunc {
+	return func(_ *cli.Context, err error, _ bool) error {
+		a.at = s
+		if errors.Is(err, flag.ErrHelp) {
+			return a.help(s)
+		}
+		return flagError(s, err)
+	}
+}
+
+// flagError says in our words what the flag package found.
+func flagError(s *subcommand, err error) error {
+	text, hint := err.Error(), s.path+" --help"
+	if flag, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		if flag == "version" || flag == "v" {
+			hint = "agentjail version"
+		}
+		return usage(hint, "unknown flag %s", spelled(flag))
+	}
+	if flag, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return usage(hint, "%s needs a value", spelled(flag))
+	}
+	for _, form := range []string{" for flag -", " for -"} { // invalid value "x" for flag -tty: …, invalid boolean value "x" for -json: …
+		if i := strings.LastIndex(text, form); i >= 0 {
+			flag, why, _ := strings.Cut(text[i+len(form):], ": ")
+			return usage(hint, "%s for %s: %s", text[:i], spelled(flag), why)
+		}
+	}
+	return usage(hint, "%s", text)
+}
+
+// spelled puts the dashes before a flag's name.
+func spelled(flag string) string {
+	if len(flag) == 1 {
+		return "-" + flag
+	}
+	return "--" + flag
+}
+
+// root is `agentjail` itself: the flags of run, and the subcommands.
+func (a *app) root() *subcommand {
+	s := &subcommand{path: name, args: "-- COMMAND [ARG...]", example: runExamples, groups: a.flags.groups(), jail: true, runs: true}
+	s.subs = []*subcommand{
+		a.runCommand(), a.planCommand(), a.profilesCommand(), a.doctorCommand(), a.trustCommand(), a.untrustCommand(),
+		a.logCommand(), a.reportCommand(), a.completionCommand(), a.versionCommand(),
+	}
+	s.action = func(ctx context.Context, rest []string) error {
+		switch {
+		case len(rest) == 0 && len(a.words.tail) == 0 && len(a.words.head) == 0 && !a.words.dashed:
+			a.code = exitFailed // a script whose command came out empty must not take this for success
+			return a.summary(s)
+		case len(rest) == 1 && rest[0] == "help" && !a.words.dashed:
+			return usage("agentjail --help", "%q is not a subcommand", rest[0])
+		case len(rest) > 0:
+			return usage(quote(a.words.corrected(rest)...), "%q is not a subcommand", rest[0])
+		}
+		return a.runJail(ctx, a.words.tail)
+	}
+	return s
+}

@@ -1,0 +1,19 @@
+// Command agentjail runs one command in a rootless jail. This package answers one question: how do people say it?
+//
+// It turns words into a profile, asks sandbox for a plan, has it run or printed, and tells the outcome: to people on standard
+// error (ui.go), to scripts by the exit status (exit.go) and by the report. What a jail is and how it is built stands in
+// package sandbox; what can be wished for stands in package profiles.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/agentjail/agentjail/sandbox"
+)
+
+func main() {
+	// The same binary is also the gateway, libcontainer's first process and the jail's init; for those Reexec does not return.
+	sandbox.Reexec()
+	os.Exit(run(context.Background(), os.Args, sandbox.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/agentjail/agentjail/netns/egress"
+	"github.com/agentjail/agentjail/sandbox"
+)
+
+func (a *app) runCommand() *subcommand {
+	return &subcommand{
+		name: "run", path: "agentjail run", args: "[--] COMMAND [ARG...]", usage: "run a command in a jail; `agentjail -- COMMAND` for short",
+		about:   "\nEverything from the first word that is no flag is the command: `agentjail run ls -la`.",
+		example: runExamples, groups: a.flags.groups(), jail: true, runs: true,
+		action: func(ctx context.Context, rest []string) error { return a.runJail(ctx, a.words.command(rest)) },
+	}
+}
+
+var runExamples = []string{
+	"agentjail -- claude # the profile whose match holds \"claude\"",
+	"agentjail -p pre-commit -- pre-commit run -a # no network at all",
+	"agentjail --allow api.example.com -- ./fetch # one host, ports 80 and 443",
+	"agentjail --allow @npm -- npm install # the registry that npm is set up for",
+	"agentjail plan -- claude # what would be done, and why",
+}
+
+// runJail runs the command and tells what a person or a script should know of it.
+func (a *app) runJail(ctx context.Context, argv []string) error {
+	file, err := openReport(a.flags.out.report)
+	if err != nil {
+		return err
+	}
+	a.record = file
+	started := time.Now()
+	plan, host, err := a.prepare(ctx, argv)
+	if err != nil {
+		return a.failed(argv, started, err)
+	}
+	options := sandbox.Options{Stdio: a.Stdio, Log: a.logger()}
+	report, err := sandbox.Run(ctx, plan, host, options)
+	a.code = report.ExitCode
+	a.tell(report)
+	if e := a.record.write(report); err == nil {
+		err = e
+	}
+	return err
+}
+
+// failed writes the report of a run that did not get as far as sandbox.Run.
+func (a *app) failed(argv []string, started time.Time, err error) error {
+	r := &sandbox.Report{
+		Version: 1, Command: append([]string{}, argv...), Started: started, Finished: time.Now(),
+		ExitCode: exitFailed, EndedBy: "error",
+		Error:    &sandbox.ReportError{Step: stepOf(err), Message: err.Error(), Hint: hintOf(err)},
+		Degraded: []string{}, Secrets: []string{},
+		Net: sandbox.ReportNet{Allowed: []egress.HostCount{}, Denied: []egress.DenialCount{}},
+		FS:  sandbox.ReportFS{Quarantined: []string{}, DelayedExecution: []string{}},
+	}
+	if e := a.record.write(r); e != nil {
+		a.ui.fail(e)
+	}
+	return err
+}
+
+// logger is silent unless --debug was given.
+func (a *app) logger() *slog.Logger {
+	if !a.flags.out.debug {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(&a.ui, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// tell prints the lines at the end of a run. An error is told by run's caller.
+func (a *app) tell(r *sandbox.Report) {
+	for _, wall := range r.Degraded {
+		a.ui.warn("this wall did not stand: %s", wall)
+	}
+	if len(r.FS.DelayedExecution) > 0 {
+		a.ui.warn("the run created what the host may execute: %s", strings.Join(printables(r.FS.DelayedExecution), ", "))
+	}
+	if line := refused(r.Net.Denied); line != "" {
+		a.ui.note("%s; %s", line, quote("agentjail", "report", r.Session))
+	}
+	if r.EndedBy == "limit" {
+		a.ui.note("ended by a limit: %s; %s", strings.Join(r.Limits, ", "), quote("agentjail", "report", r.Session))
+	}
+}
+
+// refused says in one line what the door refused, "" when nothing was: the first few, each once.
+func refused(denied []egress.DenialCount) string {
+	const shown = 3
+	var total int64
+	var list []string
+	for _, d := range denied {
+		total += d.Count
+		what := hostPort(d.Host, d.Port) + " (" + string(d.Reason) + ")"
+		switch {
+		case len(list) < shown:
+			list = append(list, printable(what))
+		case len(list) == shown:
+			list = append(list, "…")
+		}
+	}
+	if total == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s refused: %s", count(total, "connection"), strings.Join(list, ", "))
+}
