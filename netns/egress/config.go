@@ -1,0 +1,57 @@
+package egress
+
+import (
+	"net/netip"
+	"time"
+)
+
+// maxHello is in bytes. A hello with a post-quantum key share and a session ticket has 4 KiB.
+const maxHello = 32 << 10
+
+// Config is what a Door is made of. It says nothing about where listeners come from.
+type Config struct {
+	Policy *Policy
+	CA     *CA
+
+	Gateway netip.Addr   // where DNS and the proxy answer
+	Explain netip.Addr   // what a name that is not allowed resolves to; names get the addresses behind it
+	Range   netip.Prefix // holds Gateway, Explain and the addresses of the names
+
+	Resolver Resolver    // nil: the host's, by Go's own resolver
+	Dial     DialFunc    // nil: DialTCP
+	Guard    Guard       // its zero value: with the host's own addresses refused
+	Event    func(Event) // called from many goroutines at once; nil: nobody listens
+	Limits   Limits
+}
+
+// Limits bound what the jail can make the door hold. A zero field has the default in its comment.
+type Limits struct {
+	Connections int           // open at once, all ports together: 4096
+	Names       int           // with an address of their own: 65536
+	Hello       time.Duration // until a ClientHello is whole: 10 s
+	Header      time.Duration // until the first request head on a connection is whole: 10 s
+	Idle        time.Duration // between two requests on a connection: 60 s
+	Resolve     time.Duration // for one look-up on the host: 10 s
+	Dial        time.Duration // for all addresses of one name: 10 s
+}
+
+func (l Limits) orDefault() Limits {
+	count := func(p *int, n int) {
+		if *p == 0 {
+			*p = n
+		}
+	}
+	span := func(p *time.Duration, d time.Duration) {
+		if *p == 0 {
+			*p = d
+		}
+	}
+	count(&l.Connections, 4096)
+	count(&l.Names, 65536)
+	span(&l.Hello, 10*time.Second)
+	span(&l.Header, 10*time.Second)
+	span(&l.Idle, 60*time.Second)
+	span(&l.Resolve, 10*time.Second)
+	span(&l.Dial, 10*time.Second)
+	return l
+}

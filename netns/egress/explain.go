@@ -1,0 +1,137 @@
+package egress
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// refusal is one thing that the door does not do, and why. It is an error, so that it travels through net/http's Transport.
+type refusal struct {
+	host   string // canonical, or as sent when it is no name
+	port   uint16
+	reason Reason
+	detail string // for the event, not for the jail: it may hold addresses of the host's network
+	addr   string // the address that was refused or could not be reached
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("%s: %s: %s", net.JoinHostPort(r.host, strconv.Itoa(int(r.port))), r.reason, r.detail)
+}
+
+// event gives the refusal as an event of the given kind.
+func (r *refusal) event(kind string) Event {
+	return Event{Kind: kind, Host: r.host, Port: r.port, Addr: r.addr, Reason: r.reason, Detail: r.detail}
+}
+
+// status gives the HTTP status that a refusal is answered with.
+func (r Reason) status() int {
+	switch r {
+	case BadRequest:
+		return http.StatusBadRequest
+	case Resolve, Dial:
+		return http.StatusBadGateway
+	case Busy:
+		return http.StatusServiceUnavailable
+	case Timeout:
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusForbidden
+}
+
+// sentence says the reason in words; host and port are printed before it.
+func (r Reason) sentence() string {
+	switch r {
+	case NotAllowed:
+		return "is not a host that this session may reach"
+	case Port:
+		return "is an allowed host, but not on this port"
+	case SNIMismatch:
+		return "is not the host that this connection was opened for (the TLS server name differs)"
+	case HostMismatch:
+		return "is not the host that this connection was opened for (the Host header or request target differs)"
+	case NoSNI:
+		return "was asked for without a readable TLS server name, so the door cannot tell which host is meant"
+	case BadName:
+		return "is not a host name in canonical form"
+	case NumericHost:
+		return "is an address; only names can be allowed"
+	case NonPublic:
+		return "resolves to an address that is not public; only a rule that says so may reach it"
+	case BadAddress:
+		return "is an address that stands for no name; ask the resolver again"
+	case BadRequest:
+		return "was sent something that is not HTTP or TLS where that is needed, or HTTP that can be read in two ways"
+	case Resolve:
+		return "is allowed, but the host machine cannot resolve its name"
+	case Dial:
+		return "is allowed, but the host machine cannot reach it"
+	case Busy:
+		return "was not reached: the session has too many connections open"
+	case Timeout:
+		return "was not reached in time"
+	}
+	return "was refused"
+}
+
+// explanation is the answer to a refused request, as JSON and as text. Error is the whole message in one line: npm and others print
+// a field of this name and nothing else.
+type explanation struct {
+	Error   string `json:"error"`
+	Reason  Reason `json:"reason"`
+	Host    string `json:"host"`
+	Port    uint16 `json:"port"`
+	Profile string `json:"profile"`
+	Allow   string `json:"allow,omitempty"` // the flag that would allow it
+}
+
+// explain makes the answer. Whatever came from the jail and is no canonical name is quoted as ASCII and bounded: the answer ends
+// up on somebody's terminal.
+func explain(profile string, r *refusal) explanation {
+	host, bad := Canonical(r.host)
+	if bad != "" {
+		host = strconv.QuoteToASCII(bounded(r.host))
+	}
+	where := host + ":" + strconv.Itoa(int(r.port))
+	e := explanation{Reason: r.reason, Host: host, Port: r.port, Profile: profile}
+	e.Error = fmt.Sprintf("agentjail: %s %s (%s; profile %q)", where, r.reason.sentence(), r.reason, profile)
+	if bad == "" && (r.reason == NotAllowed || r.reason == Port) {
+		e.Allow = "--allow " + where
+		e.Error += "; to allow it, start the session with " + e.Allow
+	}
+	return e
+}
+
+func (e explanation) text() string {
+	var b strings.Builder
+	fmt.Fprintln(&b, e.Error)
+	fmt.Fprintf(&b, "\nhost:    %s\nport:    %d\nprofile: %s\nreason:  %s\n", e.Host, e.Port, strconv.Quote(e.Profile), e.Reason)
+	if e.Allow != "" {
+		fmt.Fprintf(&b, "allow:   agentjail %s -- COMMAND\n", e.Allow)
+	}
+	fmt.Fprintln(&b, "\nThis answer comes from the door of the jail; the request was not passed on.")
+	return b.String()
+}
+
+// answer writes the refusal as an HTTP response: JSON for a client that accepts it, text for every other, git and curl among them.
+func answer(w http.ResponseWriter, req *http.Request, profile string, r *refusal) {
+	e := explain(profile, r)
+	h := w.Header()
+	clear(h) // nothing of an upstream's answer stands beside ours
+	h.Set("X-Agentjail-Reason", string(r.reason))
+	h.Set("Cache-Control", "no-store") // the next session may allow it
+	h.Set("X-Content-Type-Options", "nosniff")
+	accept := req.Header.Get("Accept")
+	if strings.Contains(accept, "application/json") || strings.Contains(accept, "+json") {
+		h.Set("Content-Type", "application/json")
+		w.WriteHeader(r.reason.status())
+		_ = json.NewEncoder(w).Encode(e) // a client that is gone reads no explanation
+		return
+	}
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(r.reason.status())
+	_, _ = w.Write([]byte(e.text()))
+}

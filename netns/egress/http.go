@@ -1,0 +1,278 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// web is the HTTP half of the door: requests to port 80, requests to the proxy and requests that only get an explanation all end
+// in its ServeHTTP, each judged by itself. Parsing, framing, 1xx, trailers and upgrades are net/http's, behind strict.
+type web struct {
+	door      *Door
+	server    *http.Server
+	proxy     *httputil.ReverseProxy
+	transport *http.Transport
+}
+
+func newWeb(d *Door) *web {
+	w := &web{door: d}
+	w.transport = &http.Transport{
+		DialContext:           w.dial,
+		Protocols:             new(http.Protocols),
+		DisableCompression:    true, // Accept-Encoding is the client's business
+		MaxIdleConns:          64,
+		MaxIdleConnsPerHost:   8,
+		IdleConnTimeout:       30 * time.Second,
+		ExpectContinueTimeout: 5 * time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1)
+		// No Proxy: the launcher's environment is not the jail's. No ResponseHeaderTimeout: a model may think for minutes.
+	}
+	w.transport.Protocols.SetHTTP1(true)
+	w.proxy = &httputil.ReverseProxy{
+		Transport:     w.transport,
+		Rewrite:       rewrite,
+		FlushInterval: -1, // streams stay streams
+		ErrorHandler:  w.failed,
+		ErrorLog:      log.New(io.Discard, "", 0), // what went wrong is an event
+	}
+	w.server = &http.Server{
+		Handler:                      w,
+		ReadHeaderTimeout:            d.limits.Header,
+		IdleTimeout:                  d.limits.Idle,
+		MaxHeaderBytes:               maxHead,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is the real server's to answer
+		ErrorLog:                     log.New(io.Discard, "", 0),
+		TLSConfig:                    &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, // explanations alone
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if t, ok := c.(*tls.Conn); ok {
+				c = t.NetConn()
+			}
+			return context.WithValue(ctx, sessionKey{}, c.(carrier).session())
+		},
+	}
+	return w
+}
+
+// serve serves HTTP on one connection until it is closed, also when it is hijacked in between, and closes it.
+func (w *web) serve(s *session, before []byte) {
+	s.gone = make(chan struct{})
+	s.strict = newStrict(s.sock, before)
+	w.run(s, plain{s.strict, s})
+	s.busy.Lock() // the last request has been written down
+	defer s.busy.Unlock()
+}
+
+func (w *web) run(s *session, c net.Conn) {
+	l := &single{conn: make(chan net.Conn, 1), gone: s.gone, closed: make(chan struct{}), addr: s.sock.LocalAddr()}
+	l.conn <- c
+	_ = w.server.Serve(l) // ends with the listener, which ends with its connection
+	_ = s.end()
+}
+
+// serveTLS terminates TLS with leaves of the session's CA and explains, over HTTP/1.1 or HTTP/2.
+func (w *web) serveTLS(s *session, hello []byte, leaf *tls.Certificate) {
+	s.gone = make(chan struct{})
+	w.run(s, tls.Server(hidden{&replay{socket: s.sock, head: hello}, s}, &tls.Config{
+		Certificates: []tls.Certificate{*leaf},
+		NextProtos:   []string{"h2", "http/1.1"},
+		MinVersion:   tls.VersionTLS12,
+	}))
+}
+
+// ServeHTTP judges one request and answers it or passes it on.
+func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
+	s := req.Context().Value(sessionKey{}).(*session)
+	if s.strict != nil {
+		s.busy.Lock()
+		defer s.busy.Unlock()
+		s.requests++
+	}
+	t, why := w.judge(s, req)
+	switch {
+	case why != nil:
+		w.deny(rw, req, s, why)
+	case req.Method == http.MethodConnect:
+		w.connect(rw, req, s, t)
+	default:
+		w.forward(rw, req, s, t)
+	}
+}
+
+// judge gives the target of a request, or why it has none.
+func (w *web) judge(s *session, req *http.Request) (target, *refusal) {
+	if s.strict != nil {
+		if a := s.strict.refusal(s.requests); a != nil {
+			return target{}, &refusal{host: a.named(s.target.host), port: s.target.port, reason: a.reason, detail: a.detail}
+		}
+	}
+	if s.role == explaining && s.why != nil {
+		return target{}, s.why
+	}
+	if s.role == proxying && req.Method == http.MethodConnect {
+		return w.decide(req.RequestURI, 0)
+	}
+	absolute := req.URL.Host != ""
+	switch {
+	case req.Method == http.MethodConnect:
+		return target{}, s.target.refuse(BadRequest, "CONNECT to a host that is no proxy", "")
+	case absolute && req.URL.Scheme != "http":
+		return target{}, &refusal{host: req.URL.Hostname(), port: s.target.port, reason: BadRequest, detail: "scheme " + req.URL.Scheme}
+	case s.role == proxying && !absolute:
+		return target{}, &refusal{host: req.Host, port: s.target.port, reason: BadRequest, detail: "not a proxy request"}
+	case s.role == proxying:
+		t, why := w.decide(req.URL.Host, httpPort)
+		if why == nil && t.port == httpsPort {
+			why = t.refuse(BadRequest, "plain HTTP on a TLS port", "")
+		}
+		return t, why
+	case s.role == explaining:
+		_, why := w.decide(withPort(req.Host, s.target.port), s.target.port)
+		if why == nil { // allowed, so the name has an address of its own: a stale or forged answer led here
+			why = &refusal{host: req.Host, port: s.target.port, reason: BadAddress, detail: "allowed host at the explaining address"}
+		}
+		return target{}, why
+	case req.Host == "" && !req.ProtoAtLeast(1, 1):
+		return s.target, nil // HTTP/1.0 needs no Host: the connection says it
+	}
+	host, port, reason := authority(req.Host, httpPort)
+	if reason == "" && (host != s.target.host || port != s.target.port) {
+		reason = HostMismatch
+	}
+	if reason != "" {
+		return target{}, &refusal{host: req.Host, port: s.target.port, reason: reason, detail: "connection to " + s.target.String()}
+	}
+	return s.target, nil
+}
+
+// withPort gives the host with the port of the connection, whatever port the client wrote behind it.
+func withPort(hostport string, port uint16) string {
+	if host, _, reason := authority(hostport, port); reason == "" {
+		return net.JoinHostPort(host, strconv.Itoa(int(port)))
+	}
+	return hostport
+}
+
+// decide asks the policy about HOST[:PORT]. standard 0: the port has to be there.
+func (w *web) decide(hostport string, standard uint16) (target, *refusal) {
+	host, port, reason := authority(hostport, standard)
+	if reason == "" && port == 0 {
+		reason = BadRequest
+	}
+	if reason != "" {
+		return target{}, &refusal{host: hostport, port: port, reason: reason}
+	}
+	rule, reason := w.door.match.Decide(host, port)
+	if rule == nil {
+		return target{}, &refusal{host: host, port: port, reason: reason}
+	}
+	return target{host, port, rule}, nil
+}
+
+// deny answers a request that is not passed on.
+func (w *web) deny(rw http.ResponseWriter, req *http.Request, s *session, why *refusal) {
+	if s.strict != nil || s.why == nil { // behind TLS the connection was the event
+		kind := "http.deny"
+		if s.role == explaining || req.Method == http.MethodConnect {
+			kind = "net.deny"
+		}
+		e := why.event(kind)
+		e.Method, e.Path, e.Status = req.Method, req.URL.EscapedPath(), why.reason.status()
+		w.door.ledger.emit(e)
+	}
+	if why.reason == BadRequest || req.Method == http.MethodConnect {
+		rw.Header().Set("Connection", "close") // what follows on the connection was never meant for this door
+	}
+	answer(rw, req, w.door.profile, why)
+}
+
+// passage is one request on its way: what ReverseProxy's call-backs need to know.
+type passage struct {
+	target  target
+	session *session
+	denied  bool // the denial was the event
+}
+
+type passageKey struct{}
+
+// forward passes one request on and the answer back.
+func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t target) {
+	// Both directions at once, as on the wire: without it a server that answers before it has read everything stops.
+	_ = http.NewResponseController(rw).EnableFullDuplex() // every HTTP/1 connection of net/http can
+	rec := &recorder{ResponseWriter: rw, strict: s.strict}
+	// net/http adds neither (Content-Type by sniffing) where the key is there: the answer is the real server's.
+	rw.Header()["Date"], rw.Header()["Content-Type"] = nil, nil
+	e := Event{Kind: "http.request", Host: t.host, Port: t.port, Method: req.Method, Path: req.URL.EscapedPath()}
+	p := &passage{target: t, session: s}
+	defer func() { // also when ReverseProxy panics with ErrAbortHandler because one side broke off
+		if e.Status = rec.status; !p.denied {
+			w.door.ledger.emit(e)
+		}
+	}()
+	ctx := context.WithValue(req.Context(), passageKey{}, p)
+	w.proxy.ServeHTTP(rec, req.WithContext(ctx))
+}
+
+// rewrite makes the outgoing request: to the judged target, and otherwise as it came. ReverseProxy has taken the hop-by-hop fields
+// out (RFC 9110 section 7.6.1).
+func rewrite(r *httputil.ProxyRequest) {
+	t := r.In.Context().Value(passageKey{}).(*passage).target
+	r.Out.URL.Scheme, r.Out.URL.Host = "http", t.String()
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what Go cannot parse
+	r.Out.Host = t.host
+	if t.port != httpPort {
+		r.Out.Host = t.String()
+	}
+	// The door is not an intermediary that anybody should know of: what the client says about others before it stays, nothing is added.
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if v, ok := r.In.Header[name]; ok {
+			r.Out.Header[name] = v
+		}
+	}
+	// WebSocket is the one protocol to change to: behind h2c a client could name another host in every stream.
+	if up := r.Out.Header.Get("Upgrade"); up != "" && !strings.EqualFold(up, "websocket") {
+		r.Out.Header.Del("Upgrade")
+		r.Out.Header.Del("Connection")
+		r.Out.Header.Del("Http2-Settings")
+	}
+	if len(r.In.TransferEncoding) > 0 {
+		if r.In.Trailer == nil {
+			r.In.Trailer = http.Header{} // trailers that were not announced
+		}
+		r.Out.Trailer = r.In.Trailer // filled when the body ends; Clone copied it before
+	}
+}
+
+// failed answers a request whose upstream failed.
+func (w *web) failed(rw http.ResponseWriter, req *http.Request, err error) {
+	p := req.Context().Value(passageKey{}).(*passage)
+	var why *refusal
+	if a := p.session.strict.refusal(p.session.requests); a != nil {
+		why = p.target.refuse(a.reason, a.detail, "") // the body broke the rules after the head had kept them
+	} else if !errors.As(err, &why) {
+		if req.Context().Err() != nil {
+			panic(http.ErrAbortHandler) // the client is gone
+		}
+		why = p.target.refuse(Dial, err.Error(), "")
+	}
+	p.denied = true
+	w.deny(rw, req, p.session, why)
+}
+
+// dial is the Transport's: address is what rewrite wrote, so the passage of the request that asks for it has the rule.
+func (w *web) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	t := ctx.Value(passageKey{}).(*passage).target
+	up, err := w.door.dialer.reach(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	w.door.opened(t, up)
+	return &counted{Conn: up, done: func(sent, got int64) { w.door.closed(t, up, sent, got) }}, nil
+}

@@ -1,0 +1,169 @@
+package egress
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// role is what a connection that speaks HTTP was opened for.
+type role int
+
+const (
+	origin     role = iota // to one host: every request names it
+	proxying               // to the proxy: every request names its own
+	explaining             // to nothing: every request is told why
+)
+
+// session is one connection that speaks HTTP.
+type session struct {
+	role   role
+	sock   socket
+	strict *strict // nil behind TLS, where only explanations are given
+	// target is the host of an origin connection; of an explaining one it has the port, and the host when TLS named it.
+	target target
+	why    *refusal // explaining: what every request is told; nil: its Host is judged
+
+	busy     sync.Mutex // held in ServeHTTP, which http.Server calls for one request of a strict session after the other
+	requests int        // seen by ServeHTTP
+	gone     chan struct{}
+	close    sync.Once
+}
+
+type sessionKey struct{}
+
+// carrier is a connection that knows its session.
+type carrier interface{ session() *session }
+
+// plain carries a session in clear text, hidden one below TLS.
+type (
+	plain struct {
+		*strict
+		of *session
+	}
+	hidden struct {
+		*replay
+		of *session
+	}
+)
+
+func (c plain) session() *session  { return c.of }
+func (c hidden) session() *session { return c.of }
+func (c plain) Close() error       { return c.of.end() }
+func (c hidden) Close() error      { return c.of.end() }
+
+// CloseWrite passes the half-close of an upgraded connection on.
+func (c plain) CloseWrite() error { return c.of.sock.CloseWrite() }
+
+// end closes the connection and lets serve return.
+func (s *session) end() error {
+	err := s.sock.Close()
+	s.close.Do(func() { close(s.gone) })
+	return err
+}
+
+// single is a listener that gives one connection and ends when that connection does: http.Server's way of serving a connection
+// that somebody else accepted.
+type single struct {
+	conn   chan net.Conn
+	gone   <-chan struct{} // the connection was closed
+	closed chan struct{}   // the listener was, by http.Server, which does so once
+	addr   net.Addr
+}
+
+func (l *single) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conn:
+		return c, nil
+	case <-l.gone:
+	case <-l.closed:
+	}
+	return nil, net.ErrClosed
+}
+
+func (l *single) Close() error {
+	close(l.closed)
+	return nil
+}
+
+func (l *single) Addr() net.Addr { return l.addr }
+
+// replay is a connection whose first bytes were read before.
+type replay struct {
+	socket
+	head []byte
+}
+
+func (r *replay) Read(p []byte) (int, error) {
+	if len(r.head) > 0 {
+		n := copy(p, r.head)
+		r.head = r.head[n:]
+		return n, nil
+	}
+	return r.socket.Read(p)
+}
+
+// recorder sees the status of an answer and the end of HTTP on its connection.
+type recorder struct {
+	http.ResponseWriter
+	strict *strict
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if status >= 200 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// Hijack is called by ReverseProxy when the real server has answered 101.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil {
+		r.status = http.StatusSwitchingProtocols
+		r.strict.release()
+	}
+	return c, rw, err
+}
+
+// counted counts what goes through a connection to a real server.
+type counted struct {
+	net.Conn
+	sent, got atomic.Int64
+	once      sync.Once
+	done      func(sent, got int64)
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.got.Add(int64(n))
+	return n, err
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite passes the half-close of an upgraded connection on.
+func (c *counted) CloseWrite() error { return c.Conn.(socket).CloseWrite() }
+
+func (c *counted) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { c.done(c.sent.Load(), c.got.Load()) })
+	return err
+}

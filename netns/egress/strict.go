@@ -1,0 +1,207 @@
+package egress
+
+import (
+	"io"
+	"net"
+	"sync"
+)
+
+// strict is a connection whose Read gives an http.Server nothing but messages that parseHead, chunkLine and trailEnd have judged,
+// one piece of one message at a time. In place of a message that is refused it gives a well-formed request and then EOF: the
+// handler asks refusal for the number of its request, answers why, and the answer keeps its place behind those of earlier requests
+// on the connection.
+//
+// Read may be ended by a deadline at any point and goes on where it was: http.Server does that to its background read.
+type strict struct {
+	net.Conn
+	buf   []byte // read and not given yet
+	pass  int64  // of buf and of what follows, judged: may be given
+	state state
+	seen  int // of buf, looked at for the end of a head
+
+	mu      sync.Mutex
+	heads   int // messages begun
+	refused *ambiguous
+}
+
+// state is what the next unjudged byte belongs to.
+type state int
+
+const (
+	inHead state = iota
+	inChunkLine
+	inChunkEnd
+	inTrail
+	raw   // no HTTP any more: after CONNECT or an upgrade
+	ended // refused
+)
+
+// placeholder is what http.Server reads in place of a refused message.
+const placeholder = "GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\n"
+
+// newStrict reads HTTP from c, after what was read from it before.
+func newStrict(c net.Conn, before []byte) *strict { return &strict{Conn: c, buf: before} }
+
+func (s *strict) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for s.pass == 0 && s.state != raw {
+		if s.state == ended {
+			return 0, io.EOF
+		}
+		judged, err := s.judge()
+		switch {
+		case err != nil:
+			s.refuse(asAmbiguous(err))
+		case !judged:
+			if err := s.fill(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if len(s.buf) > 0 {
+		n := len(s.buf)
+		if s.state != raw || s.pass > 0 {
+			n = int(min(int64(n), s.pass))
+		}
+		n = copy(p, s.buf[:n])
+		s.buf = s.buf[n:]
+		s.given(n)
+		return n, nil
+	}
+	if s.pass > 0 {
+		p = p[:min(int64(len(p)), s.pass)]
+	}
+	n, err := s.Conn.Read(p)
+	s.given(n)
+	return n, err
+}
+
+func (s *strict) given(n int) {
+	if s.pass > 0 {
+		s.pass -= int64(n)
+	}
+	if len(s.buf) == 0 {
+		s.buf = nil // an idle connection holds no memory
+	}
+}
+
+// fill reads more to judge.
+func (s *strict) fill() error {
+	old := len(s.buf)
+	if cap(s.buf)-old < 1024 {
+		grown := make([]byte, old, max(4096, 2*old))
+		copy(grown, s.buf)
+		s.buf = grown
+	}
+	n, err := s.Conn.Read(s.buf[old:cap(s.buf)])
+	s.buf = s.buf[:old+n]
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
+}
+
+// judge looks at the unit that buf begins with: false when it is not whole yet.
+func (s *strict) judge() (bool, error) {
+	switch s.state {
+	case inHead:
+		return s.judgeHead()
+	case inChunkLine:
+		n, size, err := chunkLine(s.buf)
+		if n == 0 || err != nil {
+			return false, err
+		}
+		s.pass, s.state = int64(n)+size, inChunkEnd
+		if size == 0 {
+			s.state = inTrail
+		}
+	case inChunkEnd:
+		if len(s.buf) < 2 {
+			return false, nil
+		}
+		if s.buf[0] != '\r' || s.buf[1] != '\n' {
+			return false, bad("chunk longer than its size")
+		}
+		s.pass, s.state = 2, inChunkLine
+	case inTrail:
+		n, err := trailEnd(s.buf)
+		if n == 0 && err == nil && len(s.buf) > maxTrail {
+			err = errTooLong("trailer section", maxTrail)
+		}
+		if n == 0 || err != nil {
+			return false, err
+		}
+		s.pass, s.state = int64(n), inHead
+	}
+	return true, nil
+}
+
+func (s *strict) judgeHead() (bool, error) {
+	n, err := headEnd(s.buf, s.seen)
+	s.seen = len(s.buf) // byte by byte a head would cost the square of its length
+	if n == 0 && err == nil && len(s.buf) > maxHead {
+		err = errTooLong("request head", maxHead)
+	}
+	if err != nil {
+		s.begin()
+		return false, err
+	}
+	if n == 0 {
+		return false, nil
+	}
+	s.begin()
+	s.seen = 0
+	h, err := parseHead(s.buf[:n])
+	if err != nil {
+		return false, err
+	}
+	s.pass = int64(n) + h.body
+	switch {
+	case h.method == "CONNECT":
+		s.state = raw
+	case h.chunked:
+		s.state = inChunkLine
+	}
+	return true, nil
+}
+
+func (s *strict) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heads++
+}
+
+// refuse ends the connection for http.Server. Inside of a message that has begun there is no place for another request: http.Server
+// sees the body end too early, and the handler of that request asks refusal why.
+func (s *strict) refuse(why *ambiguous) {
+	inside := s.state != inHead
+	s.state, s.buf, s.pass = ended, nil, 0
+	if !inside {
+		s.buf, s.pass = []byte(placeholder), int64(len(placeholder))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = why
+}
+
+// refusal gives why the request of the given number (the first is 1) was refused, or nil.
+func (s *strict) refusal(number int) *ambiguous {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.heads == number {
+		return s.refused
+	}
+	return nil
+}
+
+// release ends the judging: the connection no longer speaks HTTP. Nobody may be in Read.
+func (s *strict) release() { s.state, s.pass = raw, 0 }
+
+// left takes what was read from the connection and not given.
+func (s *strict) left() []byte {
+	b := s.buf
+	s.buf = nil
+	return b
+}

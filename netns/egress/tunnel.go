@@ -1,0 +1,227 @@
+package egress
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"time"
+)
+
+// carry carries one connection that was opened for an allowed host and port, by its address or by CONNECT. It is the one place
+// that says how: port 80 is HTTP and judged request by request, port 443 is TLS, every other port is a tunnel that knows no
+// protocol but TLS. A rule that asks for inspection chooses here.
+//
+// head was read from the client before; up is the real server when it has been dialled before, else nil.
+func (d *Door) carry(ctx context.Context, client socket, head []byte, t target, up socket) {
+	switch t.port {
+	case httpPort:
+		d.web.serve(&session{role: origin, sock: client, target: t}, head)
+	case httpsPort:
+		d.tunnelTLS(ctx, &replay{client, head}, t, up)
+	default:
+		d.tunnel(ctx, &replay{client, head}, t, up)
+	}
+}
+
+// tunnelTLS carries TLS: nothing is dialled before the ClientHello has named the host.
+func (d *Door) tunnelTLS(ctx context.Context, client *replay, t target, up socket) {
+	hello, err := d.readHello(client)
+	why := t.judgeHello(hello, err)
+	if why == nil && up == nil && err == nil {
+		if up, err = d.dialer.reach(ctx, t); err != nil && !errors.As(err, &why) {
+			reset(client.socket) // the session ends
+			return
+		}
+	}
+	switch {
+	case why != nil:
+		if up != nil {
+			reset(up)
+		}
+		d.refuseTLS(client, hello, why)
+		return
+	case err != nil: // closed before it said anything, as browsers do with connections that they open ahead
+		if up != nil {
+			reset(up)
+		}
+		_ = client.Close()
+		return
+	}
+	d.opened(t, up)
+	sent, got := relay(client.socket, up, append(hello.Raw, client.head...))
+	d.closed(t, up, sent, got)
+}
+
+// tunnel carries anything. In many protocols (ssh, smtp, mysql) the server speaks first, so the real server is dialled at once and
+// its side is passed on; the client's first bytes are looked at before they are. If they are a ClientHello it has to name the
+// host: an SNI is how one server is asked for another's name. TLS that begins later in a connection (STARTTLS) is not looked at.
+func (d *Door) tunnel(ctx context.Context, client *replay, t target, up socket) {
+	if up == nil {
+		var err error
+		if up, err = d.dialer.reach(ctx, t); err != nil {
+			var why *refusal
+			if errors.As(err, &why) {
+				d.ledger.emit(why.event("net.deny"))
+			}
+			reset(client.socket)
+			return
+		}
+	}
+	d.opened(t, up)
+	back := make(chan flow, 1)
+	go func() { back <- pump(client.socket, up, nil) }()
+	var there flow
+	if first, why := d.first(client, t); why != nil {
+		d.ledger.emit(why.event("net.deny"))
+		reset(client.socket)
+		reset(up)
+		there.err = why
+	} else {
+		there = pump(up, client.socket, first)
+	}
+	sent, got := finish(client.socket, up, there, back)
+	d.closed(t, up, sent, got)
+}
+
+// first gives the first bytes that the client sends, for as long as that takes, and judges them if they are TLS. A broken
+// connection gives nothing: who reads from it next sees the error.
+func (d *Door) first(client *replay, t target) ([]byte, *refusal) {
+	if len(client.head) == 0 {
+		buf := make([]byte, 4096)
+		n, _ := client.Read(buf)
+		client.head = buf[:n]
+	}
+	if len(client.head) == 0 || client.head[0] != recordTLS {
+		return client.head, nil
+	}
+	hello, err := d.readHello(client)
+	if errors.Is(err, ErrNotTLS) && !bytes.HasPrefix(hello.Raw, []byte{recordTLS, 3}) {
+		err = nil // another protocol that begins with this byte
+	} else if why := t.judgeHello(hello, err); why != nil {
+		return nil, why
+	}
+	return append(hello.Raw, client.head...), nil
+}
+
+// recordTLS is the first byte of a handshake record (RFC 8446 section 5.1).
+const recordTLS = 22
+
+// readHello reads a ClientHello within the time and size that the limits give it.
+func (d *Door) readHello(client *replay) (*Hello, error) {
+	_ = client.SetReadDeadline(time.Now().Add(d.limits.Hello))
+	defer client.SetReadDeadline(time.Time{})
+	return ReadHello(client, maxHello)
+}
+
+// judgeHello gives why the hello (or the failure to read it) is refused, or nil. A connection that ended before its first byte is
+// no refusal.
+func (t target) judgeHello(hello *Hello, err error) *refusal {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return t.refuse(Timeout, "no client hello", "")
+	case err != nil && len(hello.Raw) == 0 && !errors.Is(err, ErrNotTLS):
+		return nil
+	case err != nil:
+		return t.refuse(BadRequest, err.Error(), "")
+	}
+	sni, reason := hello.name()
+	if reason == "" && sni != t.host {
+		reason = SNIMismatch
+	}
+	if reason == "" {
+		return nil
+	}
+	host := t.host
+	if hello.HasSNI {
+		host = hello.SNI
+	}
+	return &refusal{host: host, port: t.port, reason: reason, detail: "connection to " + t.String()}
+}
+
+// name gives the canonical server name. An encrypted hello has two names, and the one that counts cannot be read: a server that
+// has the key takes the inner one whatever the outer one says (RFC 9849 section 7), so the outer one proves nothing. Clients send
+// one when DNS gives them a key, which ours never does; the random one that browsers send in its place looks the same.
+func (h *Hello) name() (string, Reason) {
+	if h.ECH || !h.HasSNI {
+		return "", NoSNI
+	}
+	return Canonical(h.SNI)
+}
+
+// refuseTLS tells a TLS client why, in an HTTP response under a leaf for the name that it asked for. A client that named none, or
+// speaks something other than HTTP above TLS, gets RST.
+func (d *Door) refuseTLS(client *replay, hello *Hello, why *refusal) {
+	d.ledger.emit(why.event("net.deny"))
+	sni, bad := hello.name()
+	talksHTTP := len(hello.ALPN) == 0 || slices.Contains(hello.ALPN, "http/1.1") || slices.Contains(hello.ALPN, "h2")
+	if !d.explains || bad != "" || !talksHTTP {
+		reset(client.socket)
+		return
+	}
+	leaf, err := d.ca.Leaf(sni)
+	if err != nil {
+		reset(client.socket)
+		return
+	}
+	s := &session{role: explaining, sock: client.socket, target: target{host: sni, port: why.port}, why: why}
+	d.web.serveTLS(s, append(hello.Raw, client.head...), leaf)
+}
+
+// explainTo answers at the explaining address, or at the address of a name whose rules do not name this port of the web; why is
+// nil where the client's own words have to say which host it means.
+func (d *Door) explainTo(client *replay, port uint16, why *refusal) {
+	wait := d.limits.Hello
+	if port != httpPort && port != httpsPort {
+		wait = min(wait, time.Second) // where the server speaks first (mysql) the client would wait for all of it
+	}
+	_ = client.SetReadDeadline(time.Now().Add(wait))
+	buf := make([]byte, 4096)
+	n, err := client.Read(buf)
+	_ = client.SetReadDeadline(time.Time{})
+	client.head = buf[:n]
+	unnamed := &refusal{host: client.LocalAddr().(*net.TCPAddr).IP.String(), port: port, reason: NotAllowed}
+	if why != nil {
+		unnamed = why
+	}
+	switch {
+	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded): // it said nothing
+		_ = client.Close()
+	case n > 0 && buf[0] == recordTLS:
+		hello, err := d.readHello(client)
+		d.refuseTLS(client, hello, d.judgeUnnamed(hello, err, port, why))
+	case likeHTTP(client.head):
+		d.web.serve(&session{role: explaining, sock: client.socket, target: target{port: port}, why: why}, client.head)
+	default:
+		d.ledger.emit(unnamed.event("net.deny"))
+		reset(client.socket)
+	}
+}
+
+// judgeUnnamed gives why a hello at the explaining address is refused: it always is.
+func (d *Door) judgeUnnamed(hello *Hello, err error, port uint16, why *refusal) *refusal {
+	if why != nil {
+		return why
+	}
+	t := target{host: hello.SNI, port: port}
+	if err != nil {
+		return t.refuse(BadRequest, err.Error(), "")
+	}
+	sni, reason := hello.name()
+	if reason != "" {
+		return t.refuse(reason, "", "")
+	}
+	if _, reason = d.match.Decide(sni, port); reason != "" {
+		return target{host: sni, port: port}.refuse(reason, "", "")
+	}
+	return t.refuse(BadAddress, "allowed host at the explaining address", "") // a stale or forged answer led here
+}
+
+// likeHTTP says whether a client that nothing is decided for any more might understand an HTTP response.
+func likeHTTP(b []byte) bool {
+	method, rest, found := bytes.Cut(b, []byte(" "))
+	upper := !bytes.ContainsFunc(method, func(r rune) bool { return r < 'A' || r > 'Z' })
+	return found && upper && len(method) > 0 && len(rest) > 0 && (rest[0] == '/' || rest[0] == 'h' || rest[0] == '*')
+}
