@@ -19,5 +19,6 @@ const (
 	StepDoor           = "door"            // the way out
 	StepTerminal       = "terminal"        // the jail's pty
 	StepStdio          = "stdio"           // stdin, stdout and stderr
+	StepAudit          = "audit"           // the session's record
 	StepCommand        = "command"         // finding and executing the command
 )
