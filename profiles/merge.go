@@ -109,9 +109,7 @@ func joinSet(base, over []EnvSet) []EnvSet {
 	var out []EnvSet
 	for _, s := range slices.Concat(base, over) {
 		if i := slices.IndexFunc(out, func(o EnvSet) bool { return o.Name == s.Name }); i >= 0 {
-			if out[i].Value != s.Value {
-				out[i] = s
-			}
+			out[i] = s
 			continue
 		}
 		out = append(out, s)
