@@ -13,6 +13,13 @@ import (
 // janitorName is the janitor's argv[0].
 const janitorName = "agentjail-janitor"
 
+// reexecJanitor does the janitor's work when this process is one, and then does not return.
+func reexecJanitor() {
+	if os.Args[0] == janitorName {
+		os.Exit(janitorMain())
+	}
+}
+
 // janitor is a process of ours that outlives the launcher by a moment: a directory in a cgroup hierarchy is the one thing that the
 // kernel does not take away with the last process. It holds the read end of a pipe; when the launcher has ended, in whatever way, it
 // reads the end of file, removes the directories and ends too.

@@ -1,0 +1,19 @@
+package sandbox
+
+import (
+	"os"
+	"testing"
+)
+
+// roleEnv makes the test binary play a process that a test needs.
+const roleEnv = "AGENTJAIL_TEST_ROLE"
+
+// TestMain makes the test binary do what the real one does when it starts itself.
+func TestMain(m *testing.M) {
+	reexecJanitor()
+	Reexec()
+	if play, ok := roles()[os.Getenv(roleEnv)]; ok {
+		play()
+	}
+	os.Exit(m.Run())
+}
