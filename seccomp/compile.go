@@ -1,9 +1,11 @@
 package seccomp
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
@@ -38,11 +40,20 @@ func compile(arch libseccomp.ScmpArch, policy []rule) ([]byte, error) {
 		return nil, err
 	}
 	defer filter.Release()
-	for _, r := range policy {
-		rules := disjoint(r.clauses)
-		for _, name := range r.names {
-			if err := addRules(filter, arch, name, rules); err != nil {
-				return nil, fmt.Errorf("seccomp rule for %s: %w", name, err)
+	rules := resolve(arch, policy)
+	// libseccomp keeps its rules in a list ordered by number and looks for a place from the low end: the highest first is fastest.
+	slices.SortFunc(rules, func(a, b resolved) int { return cmp.Compare(b.number, a.number) })
+	for _, r := range rules {
+		if len(r.cubes) > 1 {
+			// Asked first: the kernel remembers the verdict on a number that is let through whatever its arguments, and does not
+			// ask the program about it again (SECCOMP_ARCH_NATIVE bitmaps, Linux 5.11).
+			if err := filter.SetSyscallPriority(r.number, 255); err != nil {
+				return nil, fmt.Errorf("seccomp priority of %s: %w", r.name, err)
+			}
+		}
+		for _, c := range r.cubes {
+			if err := filter.AddRuleConditional(r.number, c.then.action(), c.conditions()); err != nil {
+				return nil, fmt.Errorf("seccomp rule for %s: %w", r.name, err)
 			}
 		}
 	}
@@ -52,7 +63,7 @@ func compile(arch libseccomp.ScmpArch, policy []rule) ([]byte, error) {
 // newFilter is an empty filter for arch alone: the default is ENOSYS, and any other way into the kernel (int 0x80, x32) ends the
 // process, for its numbers mean other calls.
 func newFilter(arch libseccomp.ScmpArch) (*libseccomp.ScmpFilter, error) {
-	filter, err := libseccomp.NewFilter(errnoAction(enosys))
+	filter, err := libseccomp.NewFilter(enosys.action())
 	if err != nil {
 		return nil, fmt.Errorf("new seccomp filter: %w", err)
 	}
@@ -66,9 +77,6 @@ func newFilter(arch libseccomp.ScmpArch) (*libseccomp.ScmpFilter, error) {
 	if err == nil {
 		err = filter.SetBadArchAction(libseccomp.ActKillProcess)
 	}
-	if err == nil {
-		err = filter.SetOptimize(2) // a binary tree over the numbers; see "Cost" in the package comment
-	}
 	if err != nil {
 		filter.Release()
 		return nil, fmt.Errorf("seccomp filter for %v: %w", arch, err)
@@ -76,30 +84,38 @@ func newFilter(arch libseccomp.ScmpArch) (*libseccomp.ScmpFilter, error) {
 	return filter, nil
 }
 
-// addRules adds what is to happen to the call name. A name that libseccomp does not know, or that arch does not have, is left to
-// the default: a library that is older than the policy makes the jail narrower and never wider.
-func addRules(filter *libseccomp.ScmpFilter, arch libseccomp.ScmpArch, name string, rules []judged) error {
-	if number, err := libseccomp.GetSyscallFromNameByArch(name, arch); err != nil || number < 0 {
-		return nil
-	}
-	// libseccomp takes numbers of the machine it runs on and translates them.
-	number, err := libseccomp.GetSyscallFromName(name)
-	if err != nil {
-		return err
-	}
-	for _, r := range rules {
-		action := libseccomp.ActAllow
-		if r.then != allow {
-			action = errnoAction(r.then)
-		}
-		if err := filter.AddRuleConditional(number, action, r.conditions()); err != nil {
-			return err
-		}
-	}
-	return nil
+// A resolved rule is what is to happen to one call.
+type resolved struct {
+	name   string
+	number libseccomp.ScmpSyscall // on the machine that compiles: libseccomp translates it
+	cubes  []judged
 }
 
-func errnoAction(v verdict) libseccomp.ScmpAction {
+// resolve looks up the numbers of policy's calls. A name that libseccomp does not know, or that arch does not have, is left to the
+// default: a library that is older than the policy makes the jail narrower and never wider.
+func resolve(arch libseccomp.ScmpArch, policy []rule) []resolved {
+	var result []resolved
+	for _, r := range policy {
+		cubes := disjoint(r.clauses)
+		for _, name := range r.names {
+			if number, err := libseccomp.GetSyscallFromNameByArch(name, arch); err != nil || number < 0 {
+				continue
+			}
+			number, err := libseccomp.GetSyscallFromName(name)
+			if err != nil {
+				continue
+			}
+			result = append(result, resolved{name, number, cubes})
+		}
+	}
+	return result
+}
+
+// action is the verdict in libseccomp's words.
+func (v verdict) action() libseccomp.ScmpAction {
+	if v == allow {
+		return libseccomp.ActAllow
+	}
 	return libseccomp.ActErrno.SetReturnCode(int16(v))
 }
 

@@ -157,7 +157,7 @@ func TestForeignABIsDie(t *testing.T) {
 			}
 		}
 		if m.name == "amd64" { // x32 has amd64's architecture and a bit in the number
-			foreign["x32 read"] = call{arch: m.audit, number: x32 | 0}
+			foreign["x32 read"] = call{arch: m.audit, number: x32}
 			foreign["x32 execve"] = call{arch: m.audit, number: x32 | 520}
 			foreign["x32 top"] = call{arch: m.audit, number: 0xfffffffe}
 		}
