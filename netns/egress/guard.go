@@ -36,28 +36,32 @@ func HostAddrs() ([]netip.Addr, error) {
 // block is a part of the address space and why it is not dialled.
 type block struct{ prefix, why string }
 
-// never is refused even for a rule with Private: nothing that answers TCP lives there, or what lives there hands out the
-// machine's own credentials. A user who means one of them writes it into the rule's Connect.
+// never is refused for a rule with Private too: nothing that answers TCP lives there, or what lives there hands out the machine's
+// own credentials, or the address hides the one where the packet ends. A user who means one writes it into the rule's Connect.
 func never() []block {
 	return []block{
 		{"0.0.0.0/8", "unspecified"}, // connect(2) to 0.0.0.0 reaches loopback on Linux
 		{"224.0.0.0/4", "multicast"},
 		{"240.0.0.0/4", "reserved or broadcast"},
-		{"169.254.169.254/32", "cloud metadata"},  // EC2, GCE, Azure, OpenStack, …
+		{"169.254.169.254/32", "cloud metadata"},  // EC2, GCE, Azure, OpenStack and more
 		{"169.254.170.0/24", "cloud credentials"}, // ECS task roles, EKS pod identity
 		{"100.100.100.200/32", "cloud metadata"},  // Alibaba
 		{"168.63.129.16/32", "cloud metadata"},    // Azure's wire server, in public space
-		{"192.0.0.192/32", "cloud metadata"},      // Oracle, old
-		{"fd00:ec2::/32", "cloud metadata"},       // EC2 (fd00:ec2::254, ::23)
+		{"192.0.0.192/32", "cloud metadata"},      // Oracle's classic regions
+		{"fd00:ec2::/32", "cloud metadata"},       // EC2: fd00:ec2::254 and, for EKS pods, ::23
 		{"fd20:ce::254/128", "cloud metadata"},    // GCE
 		{"fd00:42::42/128", "cloud metadata"},     // Scaleway
-		{"::/128", "unspecified"},
+		{"::/96", "unspecified or IPv4-compatible (RFC 4291)"},
+		{"::ffff:0:0:0/96", "IPv4-translated (RFC 2765)"},
+		{"64:ff9b:1::/48", "local NAT64 (RFC 8215)"}, // where the IPv4 address stands is the operator's choice
+		{"2001::/32", "Teredo (RFC 4380)"},
+		{"2002::/16", "6to4 (RFC 7526)"},
 		{"ff00::/8", "multicast"},
 	}
 }
 
 // private is refused unless the rule says Private. IPv4 follows IANA's special-purpose registry (RFC 6890 and its updates); of
-// IPv6 only 2000::/3 is ever public, so there the special parts of it are enough.
+// IPv6 only 2000::/3 is ever public (RFC 4291 section 2.4), so outside of it the list only gives better words.
 func private() []block {
 	return []block{
 		{"10.0.0.0/8", "private (RFC 1918)"},
@@ -76,9 +80,8 @@ func private() []block {
 		{"fc00::/7", "unique local (RFC 4193)"},
 		{"fe80::/10", "link-local"},
 		{"fec0::/10", "site-local (RFC 3879)"},
-		{"2001::/23", "Teredo and protocol assignments (RFC 2928)"},
+		{"2001::/23", "protocol assignments (RFC 2928)"},
 		{"2001:db8::/32", "documentation (RFC 3849)"},
-		{"2002::/16", "6to4 (RFC 7526)"},
 		{"3fff::/20", "documentation (RFC 9637)"},
 	}
 }
@@ -89,12 +92,15 @@ func (g Guard) Check(a netip.Addr) error {
 	if err := g.CheckPrivate(a); err != nil {
 		return err
 	}
-	real := decode(a)
-	if why := find(private(), real); why != "" {
-		return refuse(a, real, why)
+	a = a.Unmap()
+	end := decode(a)
+	for _, each := range []netip.Addr{a, end} {
+		if why := find(private(), each); why != "" {
+			return refuse(a, end, why)
+		}
 	}
-	if real.Is6() && !netip.MustParsePrefix("2000::/3").Contains(real) {
-		return refuse(a, real, "outside of global unicast")
+	if end.Is6() && !netip.MustParsePrefix("2000::/3").Contains(end) {
+		return refuse(a, end, "outside of global unicast")
 	}
 	if g.Own == nil {
 		return nil
@@ -104,15 +110,15 @@ func (g Guard) Check(a netip.Addr) error {
 		return fmt.Errorf("%v: %w: own addresses unknown: %w", a, ErrNonPublic, err)
 	}
 	for _, o := range own {
-		if o.Unmap().WithZone("") == real {
-			return refuse(a, real, "this host's own")
+		if o = o.Unmap().WithZone(""); o == a || o == end {
+			return refuse(a, end, "this host's own")
 		}
 	}
 	return nil
 }
 
 // CheckPrivate is Check for a rule with Private: loopback, private, link-local and own addresses pass, those that are never
-// dialled do not.
+// dialled do not. An address with a zone is refused: no DNS answer has one.
 func (g Guard) CheckPrivate(a netip.Addr) error {
 	if !a.IsValid() {
 		return fmt.Errorf("no address: %w", ErrNonPublic)
@@ -120,18 +126,24 @@ func (g Guard) CheckPrivate(a netip.Addr) error {
 	if a.Zone() != "" {
 		return fmt.Errorf("%v: %w: it has a zone", a, ErrNonPublic)
 	}
-	real := decode(a)
-	if why := find(never(), real); why != "" {
-		return refuse(a, real, why)
+	a = a.Unmap()
+	end := decode(a)
+	if a == netip.IPv6Loopback() {
+		return nil // the one address of ::/96 that means something
+	}
+	for _, each := range []netip.Addr{a, end} {
+		if why := find(never(), each); why != "" {
+			return refuse(a, end, why)
+		}
 	}
 	return nil
 }
 
-func refuse(a, real netip.Addr, why string) error {
-	if a == real {
+func refuse(a, end netip.Addr, why string) error {
+	if a == end {
 		return fmt.Errorf("%v: %w: %s", a, ErrNonPublic, why)
 	}
-	return fmt.Errorf("%v (%v): %w: %s", a, real, ErrNonPublic, why)
+	return fmt.Errorf("%v (ends at %v): %w: %s", a, end, ErrNonPublic, why)
 }
 
 func find(blocks []block, a netip.Addr) string {
@@ -143,20 +155,16 @@ func find(blocks []block, a netip.Addr) string {
 	return ""
 }
 
-// decode gives the IPv4 address that a packet to a would end at, or a itself.
+// decode gives the IPv4 address where a packet to a ends, or a itself: NAT64 with the well-known prefix (RFC 6052), which a
+// DNS64 resolver hands out for public hosts, and ISATAP (RFC 5214), whose mark may stand below any prefix.
 func decode(a netip.Addr) netip.Addr {
-	a = a.Unmap()
 	if !a.Is6() {
 		return a
 	}
 	b := a.As16()
-	v4 := netip.AddrFrom4([4]byte(b[12:16]))
-	for _, p := range []string{
-		"64:ff9b::/96", // NAT64 (RFC 6052)
-	} {
-		if netip.MustParsePrefix(p).Contains(a) {
-			return v4
-		}
+	isatap := b[8]&^0x02 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
+	if isatap || netip.MustParsePrefix("64:ff9b::/96").Contains(a) {
+		return netip.AddrFrom4([4]byte(b[12:]))
 	}
 	return a
 }

@@ -56,7 +56,7 @@ func (p *Policy) Compile() (*Matcher, error) {
 // NotAllowed otherwise. Any deny rule wins over any allow rule. Among allow rules that name the port the most specific decides:
 // the host itself, then the longest wildcard; for one pattern a rule that says how the host is reached (Connect, Private,
 // UpstreamCA) before one that only allows it, and a later rule before an earlier one (flags come after profiles). Host is
-// canonical (see Canonical); a name that is not matches nothing.
+// canonical: one that was not brought to this form (see Canonical) matches nothing that it should not, and may miss what it should.
 func (m *Matcher) Decide(host string, port uint16) (*Rule, Reason) {
 	if m.Denied(host, port) == nil {
 		for r := range m.allow.rules(host) {
@@ -122,6 +122,9 @@ func (r *Rule) how() bool { return r.Connect != "" || r.Private || len(r.Upstrea
 // rules gives the rules that match the host, the most specific first.
 func (t table) rules(host string) iter.Seq[*Rule] {
 	return func(yield func(*Rule) bool) {
+		if strings.HasPrefix(host, ".") {
+			return // no label in front of the parent
+		}
 		for _, r := range t.exact[host] {
 			if !yield(r) {
 				return
