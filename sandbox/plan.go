@@ -22,7 +22,14 @@ type Plan struct {
 	TTY      string    `json:"tty"` // auto, always, never
 	Home     Setting   `json:"home"`
 	Degraded []string  `json:"degraded,omitempty"` // walls that the user lets fall
-	Watch    []Watch   `json:"watch,omitempty"`    // protected paths that do not exist yet
+	Watch    []Watch   `json:"watch,omitempty"`    // protected paths that a mount cannot hold
+	// Trust are the certificate stores that get the session's CA, which is made when the run starts.
+	Trust []TrustStore `json:"trust,omitempty"`
+	// Repos are the git repositories in the project, itself included, that were found and protected. One more at the end of a run
+	// was made during it (see FindRepos).
+	Repos []string `json:"repos,omitempty"`
+	// Notes are what a person should know and no line above says: a source that is missing, a link that leads nowhere.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Setting is one value and why it is so.
@@ -34,10 +41,18 @@ type Setting struct {
 // Command is what runs in the jail.
 type Command struct {
 	Argv []string `json:"argv"` // as typed, never a shell string
-	Path string   `json:"path"` // absolute, what execve(2) is given; "" when it was not found (exit 127)
+	Path string   `json:"path"` // absolute, what execve(2) is given; "" when there is a Problem
 	Dir  string   `json:"dir"`  // working directory in the jail
 	Env  []Var    `json:"env"`  // the whole environment, sorted by name
+	// Problem is why it cannot run, one of the Problem constants, or "". Everything else is planned all the same.
+	Problem string `json:"problem,omitempty"`
 }
+
+// The problems of a command, as a shell tells them apart.
+const (
+	ProblemNotFound      = "not found"      // exit 127
+	ProblemNotExecutable = "not executable" // exit 126
+)
 
 // Var is one environment variable.
 type Var struct {
@@ -54,7 +69,8 @@ type Identity struct {
 	HostGID int    `json:"host_gid"`
 	User    string `json:"user"`
 	Home    string `json:"home"`
-	// IDMap says that the project is owned by uid 0 and is shown through an idmapped mount (mount_setattr(2)) as HostUID's.
+	// IDMap says that the project is owned by uid 0 and is shown through an idmapped mount (mount_setattr(2)) as HostUID's. It is a
+	// preference: where the file system cannot (EINVAL), the run falls back to host uid 0, and UID stays what it is here.
 	IDMap bool   `json:"idmap,omitempty"`
 	Why   string `json:"why"`
 }
@@ -113,9 +129,23 @@ type Limit struct {
 	Why      string `json:"why"`
 }
 
-// Watch is a protected path that does not exist: it cannot be mounted over without leaving a ghost on the host, so it is looked
-// at when the run ends and named in the report as delayed execution.
+// Watch is a protected path that no mount can hold, so it is looked at when the run ends and named in the report as delayed
+// execution when it changed.
 type Watch struct {
 	Path string `json:"path"` // absolute
-	Why  string `json:"why"`
+	// Link is the text of the symbolic link that stands at Path: a mount cannot sit on a link. "" means that there is none.
+	Link string `json:"link,omitempty"`
+	// Sum is the SHA-256, in hex, of the file at Path, which has a second hard link and so can be written under another name.
+	Sum string `json:"sum,omitempty"`
+	// With Link and Sum both empty nothing stands at Path, and mounting something there would leave a ghost on the host.
+	Why string `json:"why"`
+}
+
+// TrustStore is one file of the jail that says which certificate authorities are believed: the bytes of Source, if it names a file
+// of the host, and after them the session's CA and the rules' UpstreamCA.
+type TrustStore struct {
+	Target string `json:"target"`           // a regular file that exists, or a path in a file system of the jail's own
+	Source string `json:"source,omitempty"` // a file of the host; "" for the additions alone
+	Format string `json:"format"`           // "pem", or "pkcs12" without a password, as Java reads it
+	Why    string `json:"why"`
 }

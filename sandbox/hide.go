@@ -1,0 +1,124 @@
+package sandbox
+
+import (
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/agentjail/agentjail/profiles"
+)
+
+// maxHidden bounds the masks: each is a mount, and fs.mount-max allows a namespace 100,000.
+const maxHidden = 4096
+
+// hidden is one pattern, as in gitignore(5): without a slash it matches a name at any depth, with one it is a path from the project;
+// "**" stands for any directories, a slash at the end for directories alone. "!" is not offered: what is hidden stays hidden.
+type hidden struct {
+	parts   []string
+	onlyDir bool
+	why     string
+}
+
+func parseHidden(it profiles.Item) (hidden, error) {
+	text := it.Value
+	h := hidden{onlyDir: strings.HasSuffix(text, "/"), why: it.Why + ": " + text}
+	text = strings.TrimSuffix(text, "/")
+	anchored := strings.Contains(text, "/")
+	h.parts = split(text)
+	if len(h.parts) == 0 || slices.Contains(h.parts, "..") || strings.HasPrefix(text, "!") {
+		return h, planError("a name (.env), a pattern (*.pem) or a path from the project (config/keys)", "%s: %q hides nothing", it.Why, it.Value)
+	}
+	for _, part := range h.parts {
+		if _, err := path.Match(part, ""); err != nil {
+			return h, planError("*, ? and [a-z] as in a shell", "%s: pattern %q: %w", it.Why, it.Value, err)
+		}
+	}
+	if !anchored {
+		h.parts = append([]string{"**"}, h.parts...)
+	}
+	return h, nil
+}
+
+// matchParts matches a path's components against a pattern's.
+func matchParts(pattern, name []string) bool {
+	for i, part := range pattern {
+		if part == "**" {
+			return slices.ContainsFunc(suffixes(name[min(i, len(name)):]), func(rest []string) bool { return matchParts(pattern[i+1:], rest) })
+		}
+		if i >= len(name) || !matches(part, name[i]) {
+			return false
+		}
+	}
+	return len(pattern) == len(name)
+}
+
+func suffixes(name []string) [][]string {
+	all := make([][]string, 0, len(name)+1)
+	for i := range len(name) + 1 {
+		all = append(all, name[i:])
+	}
+	return all
+}
+
+// hide masks what the patterns match now. It walks the whole project, and only when there are patterns. A mask stays on its file
+// when a directory above is renamed, so nothing needs a pin; what a link leads to is masked where it is, if that is in the project.
+func (w *planner) hide() error {
+	var patterns []hidden
+	for _, it := range w.profile.FS.Hide {
+		h, err := parseHidden(it)
+		if err != nil {
+			return err
+		}
+		patterns = append(patterns, h)
+	}
+	if len(patterns) == 0 {
+		return nil
+	}
+	masked := 0
+	queue := []string{w.plan.Project}
+	for len(queue) > 0 {
+		dir := queue[0]
+		queue = queue[1:]
+		entries, err := w.files.ReadDir(dir, -1)
+		if err != nil {
+			return planError("a directory that cannot be read may hide what is to be hidden; make it readable", "hide: %w", err)
+		}
+		for _, e := range entries {
+			name := path.Join(dir, e.Name())
+			why := matchHidden(patterns, split(strings.TrimPrefix(name, w.plan.Project)), e)
+			switch {
+			case why != "":
+				if masked++; masked > maxHidden {
+					return planError("hide the directory instead of the files in it", "more than %d files to hide", maxHidden)
+				}
+				w.mask(name, e, why)
+			case e.IsDir() && e.Name() != ".git":
+				queue = append(queue, name)
+			}
+		}
+	}
+	return nil
+}
+
+func matchHidden(patterns []hidden, name []string, e fs.DirEntry) string {
+	for _, h := range patterns {
+		if (!h.onlyDir || e.IsDir()) && matchParts(h.parts, name) {
+			return h.why
+		}
+	}
+	return ""
+}
+
+func (w *planner) mask(name string, e fs.DirEntry, why string) {
+	if e.Type()&fs.ModeSymlink == 0 {
+		w.tree.add(Mount{Kind: KindMask, Target: name, Why: why})
+		return
+	}
+	p, err := follow(w.files, name)
+	if err == nil && strictlyWithin(p.path, w.plan.Project) {
+		w.tree.add(Mount{Kind: KindMask, Target: p.path, Why: why + " (through " + name + ")"})
+	} else if err == nil && w.tree.shows(p.path) {
+		w.note("%s: %s leads to %s, which the jail sees for another reason", why, name, p.path)
+	}
+}

@@ -1,0 +1,79 @@
+package sandbox
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/agentjail/agentjail/profiles"
+)
+
+// Limits that hold where nobody asked for others: they stop accidents (a fork bomb, a leak), and no honest build meets them.
+const (
+	defaultPids  = 4096
+	defaultFiles = 65536
+	// defaultMemoryPart of the machine's memory leaves the host responsive.
+	defaultMemoryPart = 0.75
+	// unknownMemory is assumed where /proc/meminfo cannot be read.
+	unknownMemory = 4 << 30
+)
+
+// planLimits parses the wished limits and fills in the defaults. memory is the machine's, in bytes, 0 where unknown.
+func planLimits(l profiles.Limits, memory int64) ([]Limit, error) {
+	var out []Limit
+	for _, l := range []struct {
+		item  profiles.Item
+		limit Limit // the default; none when it bounds nothing
+		parse func(text string, into *Limit) error
+	}{
+		{l.Memory, Limit{Name: "memory", Bytes: int64(float64(memory) * defaultMemoryPart)}, parseBytes},
+		{l.Pids, Limit{Name: "pids", Count: defaultPids}, parseCount},
+		{l.CPUs, Limit{Name: "cpus"}, parseCPUs},
+		{l.Files, Limit{Name: "files", Count: defaultFiles}, parseCount},
+		{l.Wall, Limit{Name: "wall"}, parseDuration},
+	} {
+		limit := l.limit
+		limit.Why = "default"
+		if l.item.Value != "" {
+			limit.Explicit, limit.Why = true, l.item.Why
+			if err := l.parse(l.item.Value, &limit); err != nil {
+				return nil, planError("--limit KEY=VALUE, for example memory=8GiB", "%s: limit %s: %w", l.item.Why, limit.Name, err)
+			}
+		}
+		if limit.Bytes != 0 || limit.Count != 0 || limit.CPUs != 0 || limit.Duration != 0 {
+			out = append(out, limit)
+		}
+	}
+	return out, nil
+}
+
+func parseBytes(text string, into *Limit) (err error) {
+	into.Bytes, err = profiles.ParseBytes(text)
+	return err
+}
+
+func parseCount(text string, into *Limit) (err error) {
+	into.Count, err = profiles.ParseCount(text)
+	return err
+}
+
+func parseCPUs(text string, into *Limit) (err error) {
+	into.CPUs, err = profiles.ParseCPUs(text)
+	return err
+}
+
+func parseDuration(text string, into *Limit) (err error) {
+	into.Duration, err = profiles.ParseDuration(text)
+	return err
+}
+
+// machineMemory reads MemTotal of proc(5), in bytes; 0 where unknown.
+func machineMemory(f Files) int64 {
+	data, _ := f.ReadFile("/proc/meminfo", 4096)
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "MemTotal:" {
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}

@@ -1,0 +1,222 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+)
+
+// Print writes the plan as text: one line for each thing that will be done, with the reason at its end. What a name holds is
+// quoted where it could be taken for something else; the bytes of files and the values of credentials are not shown.
+func (p *Plan) Print(w io.Writer) error {
+	out := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	section := func(title string) { fmt.Fprintf(out, "\n%s\n", title) }
+	line := func(why string, cells ...string) {
+		fmt.Fprintf(out, "  %s\t# %s\n", strings.Join(cells, "\t"), printable(why))
+	}
+	p = p.display()
+
+	fmt.Fprintf(out, "profile %s, project %s\n", printable(p.Profile), printable(p.Project))
+	section("command")
+	argv := make([]string, len(p.Command.Argv))
+	for i, arg := range p.Command.Argv {
+		argv[i] = word(arg)
+	}
+	line("as typed", "argv", strings.Join(argv, " "))
+	if p.Command.Problem != "" {
+		line("no run will start it", "problem", p.Command.Problem)
+	} else {
+		line("what execve(2) gets", "path", word(p.Command.Path))
+	}
+	line("working directory", "dir", word(p.Command.Dir))
+	line("a terminal of the jail's own", "tty", p.TTY)
+
+	section("identity")
+	line(p.Identity.Why, "inside", fmt.Sprintf("uid %d gid %d (%s)", p.Identity.UID, p.Identity.GID, word(p.Identity.User)))
+	line(p.Identity.Why, "on the host", fmt.Sprintf("uid %d gid %d", p.Identity.HostUID, p.Identity.HostGID))
+	line(p.Home.Why, "home", p.Home.Value+" "+word(p.Identity.Home))
+
+	section("files (the root is a read-only tmpfs; what is not here does not exist)")
+	for _, m := range p.Mounts {
+		line(m.Why, m.Kind, m.access(), m.text())
+	}
+	if len(p.Watch) > 0 {
+		section("watched (named at the end of the run when changed)")
+		for _, watch := range p.Watch {
+			line(watch.Why, watch.state(), word(watch.Path))
+		}
+	}
+	p.printNetwork(section, line)
+	section("system calls (on top of the base policy)")
+	for _, s := range p.Syscalls {
+		line(s.Why, "group", s.Value)
+	}
+	section("limits")
+	for _, l := range p.Limits {
+		line(l.Why, l.Name, l.text())
+	}
+	section("environment")
+	for _, v := range p.Command.Env {
+		line(v.Why, v.Name+"="+word(v.Value))
+	}
+	for _, wall := range p.Degraded {
+		section("may fall: " + wall + "  # --allow-degraded")
+	}
+	if len(p.Notes) > 0 {
+		section("notes")
+		for _, n := range p.Notes {
+			fmt.Fprintf(out, "  %s\n", printable(n))
+		}
+	}
+	return out.Flush()
+}
+
+func (p *Plan) printNetwork(section func(string), line func(string, ...string)) {
+	section("network")
+	line(p.Net.Mode.Why, "mode", p.Net.Mode.Value)
+	if p.Net.Mode.Value == "none" {
+		return
+	}
+	ports := func(ports []uint16) string {
+		if len(ports) == 0 {
+			return "every port"
+		}
+		text := make([]string, len(ports))
+		for i, port := range ports {
+			text[i] = strconv.Itoa(int(port))
+		}
+		return strings.Join(text, ",")
+	}
+	for _, r := range p.Net.Policy.Allow {
+		how := ports(r.Ports)
+		if r.Private {
+			how += " private"
+		}
+		if r.Connect != "" {
+			how += " connect " + r.Connect
+		}
+		if r.UpstreamCA != nil {
+			how += " own CA"
+		}
+		line(r.Why, "allow", word(r.Host), how)
+	}
+	for _, r := range p.Net.Policy.Deny {
+		line(r.Why, "deny", word(r.Host), ports(r.Ports))
+	}
+	if p.Net.Policy.Explain {
+		line("default", "else", "refused, with an explanation")
+	} else {
+		line("net.denied", "else", "NXDOMAIN")
+	}
+	for _, s := range p.Trust {
+		from := "the additions alone"
+		if s.Source != "" {
+			from = word(s.Source) + " and the additions"
+		}
+		line(s.Why, "trust", word(s.Target), s.Format+": "+from)
+	}
+}
+
+// PrintJSON writes the plan as JSON, without the bytes of files and the values of credentials.
+func (p *Plan) PrintJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(p.display())
+}
+
+// display gives a copy for people: plans are pasted into issues. Files keep their size in place of their bytes.
+func (p *Plan) display() *Plan {
+	shown := *p
+	shown.Mounts = slices.Clone(p.Mounts)
+	for i := range shown.Mounts {
+		if m := &shown.Mounts[i]; m.Data != nil {
+			m.Size, m.Data = int64(len(m.Data)), nil
+		}
+	}
+	shown.Command.Env = slices.Clone(p.Command.Env)
+	for i := range shown.Command.Env {
+		if v := &shown.Command.Env[i]; secretName(v.Name) && v.Value != "" {
+			v.Value = fmt.Sprintf("(%d bytes)", len(v.Value))
+		}
+	}
+	return &shown
+}
+
+// secretName guesses from its name whether a variable holds a credential.
+func secretName(name string) bool {
+	name = strings.ToUpper(name)
+	return slices.ContainsFunc([]string{"KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH", "COOKIE", "DSN", "DATABASE_URL"},
+		func(part string) bool { return strings.Contains(name, part) })
+}
+
+func (m Mount) access() string {
+	switch {
+	case m.Kind == KindMask:
+		return "--"
+	case m.ReadOnly, m.Kind == KindFile && strings.HasPrefix(m.Target, "/etc/"), m.Kind == KindDir, m.Kind == KindSymlink:
+		return "ro"
+	}
+	return "rw"
+}
+
+func (m Mount) text() string {
+	text := word(m.Target)
+	switch {
+	case m.Kind == KindSymlink:
+		text += " -> " + word(m.Source)
+	case m.Source != "" && m.Source != m.Target:
+		text += " from " + word(m.Source)
+	}
+	if m.Size > 0 {
+		text += fmt.Sprintf(" (%d bytes)", m.Size)
+	}
+	if m.IDMap {
+		text += " (idmapped)"
+	}
+	return text
+}
+
+func (w Watch) state() string {
+	switch {
+	case w.Link != "":
+		return "link"
+	case w.Sum != "":
+		return "content"
+	}
+	return "missing"
+}
+
+func (l Limit) text() string {
+	switch {
+	case l.Bytes != 0:
+		return fmt.Sprintf("%d bytes", l.Bytes)
+	case l.CPUs != 0:
+		return strconv.FormatFloat(l.CPUs, 'g', -1, 64)
+	case l.Duration != 0:
+		return l.Duration.String()
+	}
+	return strconv.FormatInt(l.Count, 10)
+}
+
+// word quotes what a shell or a reader would not take for one plain word.
+func word(s string) string {
+	plain := s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune("\"'`$#\\", r)
+	})
+	if plain {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+// printable escapes what would move a terminal's cursor; file names of a project are the agent's words.
+func printable(s string) string {
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}

@@ -1,0 +1,216 @@
+package sandbox
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/agentjail/agentjail/profiles"
+)
+
+// guarded is a path of a project, or of a git directory, that the host executes or obeys later, outside the jail.
+type guarded struct {
+	path string // relative
+	why  string
+	// onlyNew: what stands there already is work in progress and stays writable; it is named when a run leaves a new one.
+	onlyNew bool
+}
+
+// projectGuards are the paths in a project that programs on the host run without asking, and are not the work itself: a Makefile
+// or a package.json is run by who asks for it, and is what an agent is there to change.
+var projectGuards = []guarded{
+	{path: ".gitmodules", why: "git clones and checks out what it names"},
+	{path: ".envrc", why: "direnv runs it on cd"},
+	{path: ".vscode", why: "the editor runs its tasks and settings"},
+	{path: ".idea", why: "the IDE runs its run configurations and watchers"},
+	{path: ".fleet", why: "the IDE runs its run configurations"},
+	{path: ".zed", why: "the editor runs its tasks and language servers"},
+	{path: ".exrc", why: "vim runs it with 'exrc'"},
+	{path: ".vimrc", why: "vim runs it with 'exrc'"},
+	{path: ".nvimrc", why: "neovim runs it with 'exrc'"},
+	{path: ".nvim.lua", why: "neovim runs it with 'exrc'"},
+	{path: ".dir-locals.el", why: "emacs evaluates it"},
+	{path: ".gdbinit", why: "gdb runs it"},
+	{path: ".lldbinit", why: "lldb runs it"},
+	{path: ".husky", why: "git hooks"},
+	{path: ".githooks", why: "git hooks, where core.hooksPath says so"},
+	{path: ".pre-commit-config.yaml", why: "pre-commit runs its hooks"},
+	{path: "lefthook.yml", why: "lefthook runs its hooks"},
+	{path: "lefthook.yaml", why: "lefthook runs its hooks"},
+	{path: ".lefthook.yml", why: "lefthook runs its hooks"},
+	{path: ".overcommit.yml", why: "overcommit runs its hooks"},
+	{path: ".claude/settings.json", why: "Claude Code runs its hooks and grants its permissions"},
+	{path: ".claude/settings.local.json", why: "Claude Code runs its hooks and grants its permissions"},
+	{path: ".claude/hooks", why: "Claude Code runs them"},
+	{path: ".claude/commands", why: "Claude Code obeys them"},
+	{path: ".claude/agents", why: "Claude Code obeys them"},
+	{path: ".claude/skills", why: "Claude Code runs their scripts"},
+	{path: ".mcp.json", why: "agents start the servers that it names"},
+	{path: ".cursor", why: "Cursor starts its MCP servers and obeys its rules"},
+	{path: ".windsurf", why: "Windsurf obeys its rules"},
+	{path: ".codex", why: "Codex starts its MCP servers"},
+	{path: ".gemini", why: "Gemini CLI starts its MCP servers"},
+	{path: ".opencode", why: "opencode runs its plugins"},
+	{path: "opencode.json", why: "opencode starts its MCP servers"},
+	{path: ".aider.conf.yml", why: "aider runs its test and lint commands"},
+	{path: ".devcontainer", why: "editors build and start it"},
+	{path: ".devcontainer.json", why: "editors build and start it"},
+	{path: ".npmrc", why: "npm takes its registry, scripts' shell and credentials from it"},
+	{path: ".yarnrc", why: "yarn runs the program that it names"},
+	{path: ".yarnrc.yml", why: "yarn runs the program and plugins that it names"},
+	{path: ".yarn/releases", why: "yarn runs itself from there"},
+	{path: ".yarn/plugins", why: "yarn runs them"},
+	{path: ".pnpmfile.cjs", why: "pnpm runs it on install"},
+	{path: ".cargo/config.toml", why: "cargo runs its runners and wrappers"},
+	{path: ".cargo/config", why: "cargo runs its runners and wrappers"},
+	{path: ".mvn", why: "Maven loads its extensions"},
+	{path: ".bazelrc", why: "bazel obeys it"},
+	{path: ".github/workflows", why: "CI runs them, with its secrets"},
+	{path: ".github/actions", why: "CI runs them, with its secrets"},
+	{path: ".gitlab-ci.yml", why: "CI runs it, with its secrets"},
+	{path: ".circleci", why: "CI runs it, with its secrets"},
+	{path: ".buildkite", why: "CI runs it, with its secrets"},
+	{path: ".travis.yml", why: "CI runs it, with its secrets"},
+	{path: ".drone.yml", why: "CI runs it, with its secrets"},
+	{path: ".woodpecker.yml", why: "CI runs it, with its secrets"},
+	{path: ".woodpecker", why: "CI runs it, with its secrets"},
+	{path: "azure-pipelines.yml", why: "CI runs it, with its secrets"},
+	{path: "bitbucket-pipelines.yml", why: "CI runs it, with its secrets"},
+	{path: "Jenkinsfile", why: "CI runs it, with its secrets"},
+	{path: ".agentjail.toml", why: "says what the next jail of this project may do"},
+}
+
+// guards collects what the project's protection needs.
+type guards struct {
+	w      *planner
+	except []string // unprotected, relative to the project
+}
+
+// protect makes the protected paths of the project and of its git directories read-only.
+func (w *planner) protect() error {
+	g := guards{w: w}
+	for _, it := range w.profile.FS.Unprotect {
+		rel, err := w.inProject(it)
+		if err != nil {
+			return err
+		}
+		g.except = append(g.except, rel)
+	}
+	for _, p := range projectGuards {
+		g.guard(w.plan.Project, p.path, p)
+	}
+	g.repositories()
+	for _, it := range w.profile.FS.Protect {
+		rel, err := w.inProject(it)
+		if err != nil {
+			return err
+		}
+		if rel == "." {
+			w.tree.add(Mount{Kind: KindBind, Source: w.plan.Project, Target: w.plan.Project, ReadOnly: true, Why: it.Why})
+			continue
+		}
+		// What was asked for by name is not undone by a wider unprotect.
+		(&guards{w: w}).guard(w.plan.Project, rel, guarded{path: rel, why: it.Why})
+	}
+	return nil
+}
+
+// inProject gives a wish's path relative to the project.
+func (w *planner) inProject(it profiles.Item) (string, error) {
+	name := w.host.absolute(it.Value, w.plan.Project)
+	if !within(name, w.plan.Project) {
+		if p, err := follow(w.files, name); err == nil {
+			name = p.path
+		}
+	}
+	if !within(name, w.plan.Project) {
+		return "", planError("name a path in "+w.plan.Project, "%s: %s lies outside the project", it.Why, it.Value)
+	}
+	return path.Clean("./" + strings.TrimPrefix(name, w.plan.Project)), nil
+}
+
+// guard protects one path below root, which label names as unprotect would. What exists is bound read-only onto itself, with each
+// directory on the way pinned. What does not exist, or is a link, cannot hold a mount without leaving a ghost: it is watched.
+func (g *guards) guard(root, label string, what guarded) {
+	if slices.ContainsFunc(g.except, func(e string) bool { return e == "." || within("/"+label, "/"+e) }) {
+		return
+	}
+	p, err := follow(g.w.files, path.Join(root, what.path))
+	for _, l := range p.links {
+		g.w.watch(Watch{Path: l.path, Link: l.text, Why: what.why})
+	}
+	if err != nil {
+		if g.writable(p.path) {
+			g.w.watch(Watch{Path: p.path, Why: what.why})
+		}
+		return
+	}
+	if !what.onlyNew {
+		g.shield(p, what.why)
+	}
+}
+
+// writable says whether the jail may write at a path of the host's.
+func (g *guards) writable(name string) bool {
+	m := g.w.tree.cover(name)
+	return m != nil && m.Kind == KindBind && !m.ReadOnly && !m.Own
+}
+
+// shield binds a place read-only where the jail could write to it, and looks at what lies directly in it: a hook is often a link to
+// a script in the project, and a second hard link is another way to the same bytes.
+func (g *guards) shield(p place, why string) {
+	m := g.w.tree.cover(p.path)
+	if !g.writable(p.path) || p.path == m.Target {
+		return
+	}
+	mount := Mount{Kind: KindBind, Source: p.path, Target: p.path, ReadOnly: true, IDMap: m.IDMap, Why: why}
+	g.w.tree.add(pins(m.Target, p.path, why)...)
+	g.w.tree.add(mount)
+	if !p.info.IsDir() {
+		g.watchHardLink(p, why)
+		return
+	}
+	entries, err := g.w.files.ReadDir(p.path, 256)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		name := path.Join(p.path, e.Name())
+		switch {
+		case e.Type()&fs.ModeSymlink != 0:
+			if to, err := follow(g.w.files, name); err == nil {
+				g.shield(to, why+" (through "+name+")")
+			} else if g.writable(to.path) {
+				g.w.watch(Watch{Path: to.path, Why: why + " (through " + name + ")"})
+			}
+		case e.Type().IsRegular():
+			if info, err := g.w.files.Lstat(name); err == nil {
+				g.watchHardLink(place{path: name, info: info}, why)
+			}
+		}
+	}
+}
+
+// watchHardLink watches the content of a file that has another name: a mount protects a name, not an inode.
+func (g *guards) watchHardLink(p place, why string) {
+	st, ok := p.info.Sys().(*syscall.Stat_t)
+	const most = 16 << 20
+	if !ok || st.Nlink < 2 || p.info.Size() > most {
+		return
+	}
+	if data, err := g.w.files.ReadFile(p.path, most); err == nil {
+		sum := sha256.Sum256(data)
+		g.w.watch(Watch{Path: p.path, Sum: hex.EncodeToString(sum[:]), Why: why + "; the file has a second name"})
+	}
+}
+
+// watch adds a path once.
+func (w *planner) watch(it Watch) {
+	if !slices.ContainsFunc(w.plan.Watch, func(o Watch) bool { return o.Path == it.Path }) {
+		w.plan.Watch = append(w.plan.Watch, it)
+	}
+}
