@@ -1,0 +1,88 @@
+// Package sandbox plans a jail and makes it. This comment is the project's architecture document; README links here.
+//
+// # One sentence
+//
+// flags → Profile → Plan → Run → Report. Everything before Run is pure and prints itself: [NewPlan] turns a profile and facts
+// about the machine ([Host]) into a [Plan] in which every line says why it is there, and [Run] does what the plan says and
+// nothing else.
+//
+// # Words
+//
+// A profile is what is wished, a plan what will be done, the jail the result. The command is the argv that runs in it. The
+// launcher is our process outside, the gateway the one in the middle, init the one inside. A wall is one mechanism; the door is
+// the one way out; a denial is one thing that a wall or the door refused.
+//
+// # Processes and namespaces
+//
+//	host's namespaces            U0 + N0 + own mounts          jail: mnt pid ipc uts cgroup N1, all owned by U0
+//	┌──────────────────┐ clone   ┌─────────────────────┐ libcontainer ┌──────────────────────────────────────┐
+//	│ launcher         │ ──────► │ gateway             │ ───────────► │ init, PID 1 ──── U1 ──► command      │
+//	│  door: dials out │ ◄────── │  gw0 198.18.0.1 ◄───┼──── veth ────┼─ eth0 198.18.0.2                     │
+//	│  pty relay       │ sockets │  sockets born in N0 │              │  the caller's uid, no capability     │
+//	└──────────────────┘         └─────────────────────┘              └──────────────────────────────────────┘
+//
+// The launcher clones the gateway with a user namespace U0 that maps its 0 to the caller's one id: no setuid helper, no
+// /etc/subuid. The gateway makes the file tree on a tmpfs that only its mount namespace has, the cable and the door's sockets,
+// and starts init through libcontainer (container.go, the one file that knows it). init is root of U0 with CAP_SETFCAP alone;
+// it needs that to map the command's id into a second user namespace U1 (spawn.go), and shares no user namespace with the
+// command, so the command can neither trace it nor look into it. U0 allows that one child namespace and no other
+// (user.max_user_namespaces), so the command can make none.
+//
+// # Order of acts
+//
+//  1. The caller's descriptors are looked at (stdio.go): a directory ends the run before anything exists.
+//  2. The session's record is opened (audit.go): a run that cannot be recorded does not begin.
+//  3. The door is made and with it the session's certificate authority, whose certificate goes into the jail's trust stores.
+//     The system-call filter is compiled beside all this.
+//  4. The cgroup is made before the gateway, which joins it before it is told to do anything: nothing ever runs outside it.
+//  5. The gateway is cloned. It waits for its acts on a socket; the launcher's death kills it (PR_SET_PDEATHSIG).
+//  6. N1, the cable and the listening sockets are made while nobody is inside; the sockets go to the launcher, which serves them
+//     from the host's namespace. A socket keeps the namespace it was born in: accepting happens in N0, dialling outside.
+//  7. Every source is opened before the first mount: mounting the private tmpfs hides part of the host's tree, and a source that
+//     has become a link since the plan ends the run here (root.go).
+//  8. The tree is made, protected paths last: a read-only bind below a directory that can be renamed protects nothing, so each
+//     ancestor is pinned first.
+//  9. U0's own limit on user namespaces is set after U0 is in use and before anything untrusted runs.
+//  10. libcontainer makes the remaining namespaces, mounts /proc and the message queues in them, pivots, makes the root read-only
+//     and executes init from a descriptor: our binary has no name in the jail.
+//  11. init clones the command into U1, writes its maps, sets its resource limits; the child drops every capability, sets
+//     no_new_privs, loads the filter and executes. The filter meets nothing but the command.
+//
+// The messages are drawn in handshake.go. A step that does not happen is an [Error] with the step's name and a hint (diagnose.go,
+// which doctor shares), the exit status is 125 and the command has not run.
+//
+// # Walls, and what each refuses
+//
+//   - mounts: the host's files, but for the project and the read-only system; renaming or writing protected paths of the project.
+//   - user namespace U1 and no_new_privs: every capability, setuid and file capabilities, further namespaces, PID 1 and its memory.
+//   - pid, ipc, uts, cgroup: seeing or signalling other processes; shared memory, queues and names of the host.
+//   - network namespace: every address but the door's; the host's loopback and abstract sockets.
+//   - the door (package egress): names that no rule allows, addresses that are not public, requests whose parts disagree.
+//   - seccomp (package seccomp): system calls outside an allowlist; other socket families, keyring, tracing, mounting, io_uring.
+//   - stdio: descriptors that are more than a stream of bytes, and the caller's terminal.
+//   - limits: memory, processes and processor time where the machine lets us (cgroup*.go); open files, cores and tmpfs sizes always.
+//
+// A wall that cannot stand ends the run. The user may name one that may fall (--allow-degraded); the report then says so.
+//
+// # Life and death
+//
+// init ends the jail when the command ends, and the kernel ends everything in a PID namespace whose PID 1 dies. init dies with the
+// gateway (pdeathsig) and with the launcher (end of file on its socket); the gateway dies with the launcher (pdeathsig). Mounts,
+// links and sockets belong to namespaces and go with the last process. What a session leaves on the host is its record under the
+// state directory, and its private home if that was asked to persist.
+//
+// # Started by uid 0
+//
+// A launcher that is root picks a host uid for the jail that is not: SUDO_UID, else the project's owner; a project of root's is shown
+// through an idmapped mount. Only where the file system cannot do that does the host uid stay 0, behind the same walls; the command
+// sees another uid than 0 even then. A process with host uid 0 passes owner checks on /proc/sys without any capability: there the
+// read-only mount is the only wall, which is why it is made for everybody.
+//
+// # What a jail does not stop
+//
+// Kernel bugs that are reachable through the allowed system calls. Covert channels: timing, load, sizes of allowed requests. What an
+// allowed host does with what it is sent: an allowlist is damage reduction. Anything inside the project: it is the agent's to change,
+// and code it writes there runs outside when the user runs it (the report names only the places that tools run by themselves).
+// Nested repositories beyond the bound of the look (protect.go). The caller's supplementary groups, which an unprivileged process
+// cannot drop: a bound file that is readable through one stays readable. Disk space in the project.
+package sandbox

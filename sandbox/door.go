@@ -1,0 +1,104 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/agentjail/agentjail/netns"
+	"github.com/agentjail/agentjail/netns/egress"
+)
+
+// door is the way out as one session uses it: egress decides, and the sockets come from the gateway.
+type door struct {
+	*egress.Door
+	ca      *egress.CA
+	ports   []uint16
+	cancel  context.CancelFunc
+	serving sync.WaitGroup
+}
+
+func newDoor(p *Plan, event func(egress.Event)) (*door, error) {
+	ca, err := egress.NewCA(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	d, err := egress.New(egress.Config{Policy: &p.Net.Policy, CA: ca, Gateway: netns.Gateway(), Explain: netns.Explain(), Range: netns.Range(),
+		Event: event})
+	if err != nil {
+		return nil, err
+	}
+	return &door{Door: d, ca: ca, ports: d.Ports()}, nil
+}
+
+// serve starts the door on its sockets, which it takes over: UDP for DNS first, then a listener for each port.
+func (d *door) serve(files []*os.File) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	for i, f := range files {
+		if i == 0 {
+			c, err := net.FilePacketConn(f)
+			f.Close()
+			if err != nil {
+				return fmt.Errorf("DNS socket: %w", err)
+			}
+			d.serving.Go(func() { d.ServeDNS(ctx, c) })
+			continue
+		}
+		l, err := net.FileListener(f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("listener of port %d: %w", d.ports[i-1], err)
+		}
+		d.serving.Go(func() { d.Serve(ctx, l) })
+	}
+	return nil
+}
+
+// close ends every connection and waits until the door's last word is in the record.
+func (d *door) close() {
+	if d == nil || d.cancel == nil {
+		return
+	}
+	d.cancel()
+	d.serving.Wait()
+}
+
+// withTrustStores gives the plan's mounts and, after them, the stores of certificate authorities with the session's CA in them. They
+// are made now because the CA is.
+func (p *Plan) withTrustStores(h *Host, ca *egress.CA) ([]Mount, error) {
+	extra := [][]byte{ca.PEM()}
+	for _, r := range p.Net.Policy.Allow {
+		if len(r.UpstreamCA) > 0 {
+			extra = append(extra, r.UpstreamCA)
+		}
+	}
+	added := bytes.Join(extra, []byte("\n"))
+	mounts := p.Mounts[:len(p.Mounts):len(p.Mounts)]
+	t := tree{mounts: p.Mounts}
+	for _, s := range p.Trust {
+		if s.Format != "pem" {
+			continue
+		}
+		var data []byte
+		if s.Source != "" {
+			var err error
+			if data, err = h.FS.ReadFile(s.Source, maxTrustStore); err != nil {
+				return nil, fmt.Errorf("certificates of the host: %w", err)
+			}
+		}
+		kind := KindOver
+		if t.own(s.Target) {
+			kind = KindFile
+		}
+		mounts = append(mounts, Mount{Kind: kind, Target: s.Target, Data: append(append(data, '\n'), added...), Mode: 0o444, Why: s.Why})
+	}
+	return mounts, nil
+}
+
+// maxTrustStore bounds a bundle; Mozilla's is 220 kB. Bytes.
+const maxTrustStore = 8 << 20

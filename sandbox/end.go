@@ -1,0 +1,196 @@
+package sandbox
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// newSession names a session: when it began, so that names sort, and eight random hex digits.
+func newSession() string {
+	var b [4]byte
+	rand.Read(b[:])
+	return time.Now().UTC().Format("20060102-150405-") + hex.EncodeToString(b[:])
+}
+
+// end takes everything down, in the reverse order of its making, and completes the report.
+func (r *run) end(err error) error {
+	r.gateway.kill()
+	if r.init != nil {
+		r.init.Close()
+	}
+	if r.streams != nil {
+		r.streams.close()
+		r.streams.outputs.Wait() // the last writer is dead
+	}
+	r.terminal.drain()
+	r.terminal.restore()
+	r.door.close()
+	if r.door != nil {
+		r.report.Net.Allowed, r.report.Net.Denied = r.door.Report()
+	}
+	if r.cgroup != nil {
+		for _, name := range r.cgroup.Hit() {
+			r.limitHit(name)
+		}
+		if cerr := r.cgroup.Close(); cerr != nil && err == nil {
+			err = r.explain(StepCgroup, cerr)
+		}
+	}
+	if r.gateway != nil {
+		r.report.FS.DelayedExecution = r.plan.changed(r.host)
+	}
+	if slices.Contains(r.report.Limits, "wall") {
+		r.report.EndedBy, r.report.ExitCode = "limit", 124
+	}
+	return r.close(err)
+}
+
+// close writes the record's last lines.
+func (r *run) close(err error) error {
+	r.report.Finished = time.Now()
+	if e, ok := errors.AsType[*Error](err); ok {
+		r.report.EndedBy = "error"
+		r.report.ExitCode = exitCode(e)
+		r.report.Error = &ReportError{Step: e.Step, Message: e.Err.Error(), Hint: e.Hint}
+	}
+	if r.audit == nil {
+		return err
+	}
+	r.audit.write(record{Time: r.report.Finished, Event: "session.end", ExitCode: &r.report.ExitCode, EndedBy: r.report.EndedBy})
+	body, jerr := json.MarshalIndent(r.report, "", "  ")
+	if jerr == nil {
+		jerr = os.WriteFile(filepath.Join(r.dir, "report.json"), append(body, '\n'), 0o600)
+	}
+	if aerr := errors.Join(r.audit.close(), jerr); aerr != nil && err == nil {
+		// The command has run and its status stands; what is missing is the record, and that must not pass in silence.
+		err = &Error{Step: StepAudit, Err: aerr, Hint: "make room or set XDG_STATE_HOME"}
+		r.report.Error = &ReportError{Step: StepAudit, Message: aerr.Error()}
+	}
+	return err
+}
+
+// exitCode is 125, or what a shell says of a command that cannot be run.
+func exitCode(e *Error) int {
+	if e.Step != StepCommand {
+		return exitFailed
+	}
+	switch {
+	case errors.Is(e, unix.ENOENT):
+		return 127
+	case errors.Is(e, unix.EACCES), errors.Is(e, unix.ENOEXEC), errors.Is(e, unix.EISDIR), errors.Is(e, unix.EPERM):
+		return 126
+	}
+	return exitFailed
+}
+
+// limitHit notes a limit once.
+func (r *run) limitHit(name string) {
+	if !slices.Contains(r.report.Limits, name) {
+		r.report.Limits = append(r.report.Limits, name)
+		r.audit.write(record{Event: "limit", Limit: name})
+	}
+}
+
+// overLimit says whether a limit, and no accident, ended init.
+func (r *run) overLimit() bool {
+	if r.cgroup != nil {
+		for _, name := range r.cgroup.Hit() {
+			r.limitHit(name)
+		}
+	}
+	if len(r.report.Limits) == 0 {
+		return false
+	}
+	r.report.EndedBy, r.report.ExitCode = "limit", exitFailed
+	return true
+}
+
+// missing is the error of a command that was not found when the plan was made, as execve(2) would put it.
+func (p *Plan) missing() error {
+	switch p.Command.Problem {
+	case "":
+		return nil
+	case ProblemNotFound:
+		return &Error{Step: StepCommand, Err: fmt.Errorf("%s: %w", p.Command.Argv[0], unix.ENOENT)}
+	}
+	return &Error{Step: StepCommand, Err: fmt.Errorf("%s: %w", p.Command.Argv[0], unix.EACCES)}
+}
+
+// allows says whether the user lets a wall fall.
+func (p *Plan) allows(wall string) bool { return slices.Contains(p.Degraded, wall) }
+
+// wall is the wall-time limit, or 0.
+func (p *Plan) wall() time.Duration {
+	for _, l := range p.Limits {
+		if l.Name == "wall" {
+			return l.Duration
+		}
+	}
+	return 0
+}
+
+func groupNames(groups []Setting) []string {
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = g.Value
+	}
+	return names
+}
+
+// changed names what the run left in the project that the host may execute later: protected paths that no mount could hold and
+// that are not as they were, and repositories that were made.
+func (p *Plan) changed(h *Host) []string {
+	out := []string{}
+	for _, w := range p.Watch {
+		if !w.same(h) {
+			out = append(out, w.Path)
+		}
+	}
+	for _, repo := range FindRepos(p.Project, h.FS) {
+		if !slices.Contains(p.Repos, repo) {
+			out = append(out, repo)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (w Watch) same(h *Host) bool {
+	switch {
+	case w.Link != "":
+		text, err := h.FS.Readlink(w.Path)
+		return err == nil && text == w.Link
+	case w.Sum != "":
+		sum, err := fileSum(w.Path)
+		return err == nil && sum == w.Sum
+	}
+	_, err := h.FS.Lstat(w.Path)
+	return errors.Is(err, os.ErrNotExist)
+}
+
+func fileSum(name string) (string, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// separate says whether one of the child's streams has a descriptor of its own beside the terminal.
+func (st *streams) separate(i int) bool { return st.child[i] != st.child[0] }

@@ -1,0 +1,141 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/agentjail/agentjail/netns"
+)
+
+// gatewayMain is the gateway: root of U0, in N0 and in a private copy of the host's mounts, with descriptor 3 its socket. It returns
+// its exit status. The launcher's death kills it (PR_SET_PDEATHSIG, set by the launcher's fork), and its own death ends init.
+func gatewayMain() int {
+	c, err := openChannel(os.NewFile(3, "launcher"))
+	if err != nil {
+		return exitFailed // started by hand: there is nobody to tell
+	}
+	start, err := c.receive()
+	if err != nil || start.GatewayStart == nil {
+		return exitFailed
+	}
+	status, err := gateway(c, start)
+	if err != nil {
+		c.send(failed(StepRoot, err))
+		return exitFailed
+	}
+	c.send(&message{GatewayGone: &gatewayGone{status}})
+	return 0
+}
+
+// exitFailed is CONTRACT's "agentjail itself failed".
+const exitFailed = 125
+
+// gateway does its acts in order and waits for init.
+func gateway(c *channel, m *message) (int, error) {
+	s := m.GatewayStart
+	files, err := m.claim(5 + len(s.Trees))
+	if err != nil {
+		return 0, &Error{Step: StepHandshake, Err: err}
+	}
+	stdio, initSock, exe := [3]*os.File(files[:3]), files[3], files[4]
+
+	link, err := gatewayNetwork(c, s)
+	if err != nil {
+		return 0, err
+	}
+	if err := gatewayRoot(s, files[5:]); err != nil {
+		return 0, err
+	}
+	// One user namespace below ours is what the command gets, and it is the last: a kernel bug that needs capabilities in a fresh
+	// one has none to start from.
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("1"), 0); err != nil {
+		return 0, &Error{Step: StepUserNamespace, Err: err}
+	}
+	jail, err := startContainer(s, stdio, initSock, exe, link.Path())
+	if err != nil {
+		return 0, &Error{Step: StepContainer, Err: err}
+	}
+	for _, f := range files[:5] {
+		f.Close()
+	}
+	// libcontainer has no end of the socket either: the launcher's silence is seen by reading.
+	go func() {
+		if _, err := c.receive(); err != nil {
+			os.Exit(exitFailed)
+		}
+	}()
+	status, err := jail.wait()
+	if err != nil {
+		return 0, &Error{Step: StepContainer, Err: err}
+	}
+	return status, nil
+}
+
+// gatewayNetwork makes N1 and, with a door, the link to it and the door's sockets, which it hands out and forgets.
+func gatewayNetwork(c *channel, s *gatewayStart) (*netns.Link, error) {
+	if !s.Door {
+		link, err := netns.Isolated()
+		if err != nil {
+			return nil, &Error{Step: StepNetwork, Err: err}
+		}
+		return link, nil
+	}
+	link, err := netns.New()
+	if err != nil {
+		return nil, &Error{Step: StepNetwork, Err: err}
+	}
+	tcp, udp, err := netns.Listen(s.Ports)
+	if err != nil {
+		return nil, &Error{Step: StepNetwork, Err: err}
+	}
+	files := append([]*os.File{udp}, tcp...)
+	for len(files) > 0 {
+		n := min(len(files), maxFDs)
+		if err := c.send(&message{GatewaySockets: &gatewaySockets{More: n < len(files)}}, files[:n]...); err != nil {
+			return nil, &Error{Step: StepHandshake, Err: err}
+		}
+		for _, f := range files[:n] {
+			f.Close()
+		}
+		files = files[n:]
+	}
+	return link, nil
+}
+
+// gatewayRoot makes the jail's tree on a tmpfs that only this mount namespace sees: nothing of it is ever on the host, and the kernel
+// takes it away with the last process.
+func gatewayRoot(s *gatewayStart, trees []*os.File) error {
+	a := &assembler{mounts: s.Mounts, trees: make(map[int]*os.File)}
+	for i, index := range s.Trees {
+		a.trees[index] = trees[i]
+	}
+	act := func(what string, err error) error {
+		if err == nil {
+			return nil
+		}
+		return &Error{Step: StepRoot, Err: fmt.Errorf("%s: %w", what, err)}
+	}
+	// The host's mounts stop reaching us, and ours never reached it.
+	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		return &Error{Step: StepMountNamespace, Err: fmt.Errorf("make / private: %w", err)}
+	}
+	unix.Umask(0o022)
+	// The sources come first: some may lie below the directory that is covered next.
+	if err := a.openSources(); err != nil {
+		return act("sources", err)
+	}
+	if err := unix.Mount("agentjail", privateDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return act("mount a private tmpfs", err)
+	}
+	for _, dir := range []string{rootDir, stateDir, overDir} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return act("private tmpfs", err)
+		}
+	}
+	if err := unix.Mount("jail", rootDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return act("mount the jail's root", err)
+	}
+	return act("make the jail's tree", a.assemble())
+}

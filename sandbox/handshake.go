@@ -1,0 +1,267 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// The three processes talk over two socket pairs. A message is a 4-byte length (big endian), then JSON; descriptors ride on its
+// first byte (unix(7), SCM_RIGHTS).
+//
+//	launcher                     gateway                       init
+//	   │  gatewayStart + fds ────► │                             │   the acts to do: mounts, ports; stdio, init's end of the pair
+//	   │ ◄──────── gatewaySockets  │                             │   the door's listeners, born in N0
+//	   │                           │ ── libcontainer: clone ───► │
+//	   │  initStart ───────────────┼───────────────────────────► │   argv, environment, filter, rlimits
+//	   │ ◄─────────────────────────┼───────────── initTerminal   │   the pty's master end (with a terminal)
+//	   │ ◄─────────────────────────┼───────────── initRunning    │   execve(2) of the command has happened
+//	   │  initSignal ──────────────┼───────────────────────────► │   as often as needed
+//	   │ ◄─────────────────────────┼─ initStopped, initExited    │
+//	   │ ◄──────── gatewayGone     │ ◄──────── wait(2) ───────── ╵
+//
+// Each of gateway and init may send a failure instead, and then exits. End of file on either socket means that the launcher is
+// gone: gateway and init exit at once, and with PID 1 the kernel ends everything in the jail.
+
+// message is one message of either direction; exactly one field is set.
+type message struct {
+	GatewayStart   *gatewayStart   `json:",omitempty"`
+	GatewaySockets *gatewaySockets `json:",omitempty"`
+	GatewayGone    *gatewayGone    `json:",omitempty"`
+	InitStart      *initStart      `json:",omitempty"`
+	InitTerminal   *struct{}       `json:",omitempty"` // one descriptor: the master
+	InitRunning    *struct{}       `json:",omitempty"`
+	InitSignal     *initSignal     `json:",omitempty"`
+	InitStopped    *struct{}       `json:",omitempty"`
+	InitExited     *initExited     `json:",omitempty"`
+	Failure        *failure        `json:",omitempty"`
+
+	files []*os.File // the descriptors that came with it
+}
+
+// gatewayStart tells the gateway its acts. Descriptors: the command's stdin, stdout and stderr; init's socket; our own binary;
+// then one mount for each Mount of kind bind that the launcher opened (Trees).
+type gatewayStart struct {
+	Mounts   []Mount
+	Trees    []int // indexes into Mounts, in the order of the descriptors
+	Door     bool
+	Ports    []uint16
+	Hostname string
+}
+
+// gatewaySockets brings the door's sockets: the UDP one for DNS first, then a TCP listener for each port asked for, in order.
+// There may be several of these messages: SCM_RIGHTS carries 253 descriptors at most.
+type gatewaySockets struct{ More bool }
+
+// gatewayGone says that init has died; the status is wait(2)'s.
+type gatewayGone struct{ Status int }
+
+// initStart tells init what to start.
+type initStart struct {
+	Path     string
+	Argv     []string
+	Env      []string
+	Dir      string
+	UID, GID int // as the command sees them
+	Terminal bool
+	Size     winsize
+	Stderr   bool // with a terminal: stderr is not part of it
+	Rlimits  []rlimit
+	Filter   []byte // struct sock_filter[], native
+	Umask    int
+}
+
+// winsize is a terminal's size in characters and pixels (ioctl_tty(2)).
+type winsize struct{ Row, Col, X, Y uint16 }
+
+// initSignal asks for a signal to the command, or to its whole process group (what a terminal's keys do).
+type initSignal struct {
+	Signal int
+	Group  bool
+}
+
+// initExited is how the command ended: Code as exit(2), or the number of the Signal that killed it.
+type initExited struct{ Code, Signal int }
+
+// failure is a step that did not happen, as data: errors do not cross a process boundary.
+type failure struct {
+	Step    string
+	Message string
+	Errno   int // 0 when no system call failed
+}
+
+func (f *failure) err() error { return &remoteError{f.Message, unix.Errno(f.Errno)} }
+
+// remoteError is an error of the gateway or init; errors.Is sees its errno.
+type remoteError struct {
+	text  string
+	errno unix.Errno
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
+}
+
+// failed puts an error of this process into words that travel.
+func failed(step string, err error) *message {
+	f := &failure{Step: step, Message: err.Error()}
+	if e, ok := errors.AsType[*Error](err); ok {
+		f.Step, f.Message = e.Step, e.Err.Error()
+	}
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		f.Errno = int(errno)
+	}
+	return &message{Failure: f}
+}
+
+// maxMessage bounds what is read: the largest are merged trust stores and the caller's environment. Bytes.
+const maxMessage = 64 << 20
+
+// maxFDs is the kernel's SCM_MAX_FD.
+const maxFDs = 253
+
+// channel is one end of a socket pair. Sends may come from several goroutines; receives from one.
+type channel struct {
+	conn *net.UnixConn
+	mu   sync.Mutex
+}
+
+// newChannel makes a pair: ours, and the end that a child inherits.
+func newChannel() (*channel, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	ours, err := openChannel(os.NewFile(uintptr(fds[0]), "channel"))
+	return ours, os.NewFile(uintptr(fds[1]), "channel"), err
+}
+
+// openChannel makes a channel of an inherited end, which it takes over.
+func openChannel(f *os.File) (*channel, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("inherited socket: %w", err)
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, errors.New("inherited descriptor is no unix socket")
+	}
+	return &channel{conn: u}, nil
+}
+
+func (c *channel) Close() error { return c.conn.Close() }
+
+// send writes one message and its descriptors.
+func (c *channel) send(m *message, files ...*os.File) error {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	buf := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
+	buf = append(buf, body...)
+	var oob []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		oob = unix.UnixRights(fds...)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, _, err := c.conn.WriteMsgUnix(buf, oob, nil)
+	if err != nil {
+		return err
+	}
+	_, err = c.conn.Write(buf[n:])
+	return err
+}
+
+// receive reads one message. io.EOF means that the other side is gone.
+func (c *channel) receive() (*message, error) {
+	m := new(message)
+	var head [4]byte
+	if err := c.read(head[:], m); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > maxMessage {
+		return nil, fmt.Errorf("a message of %d bytes", n)
+	}
+	body := make([]byte, n)
+	if err := c.read(body, m); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return m, json.Unmarshal(body, m)
+}
+
+// claim hands over the descriptors that came with the message; there must be n of them.
+func (m *message) claim(n int) ([]*os.File, error) {
+	files := m.files
+	m.files = nil
+	if len(files) != n {
+		for _, f := range files {
+			f.Close()
+		}
+		return nil, fmt.Errorf("%d descriptors came where %d were due", len(files), n)
+	}
+	return files, nil
+}
+
+// read fills p and keeps the descriptors that arrive on the way.
+func (c *channel) read(p []byte, m *message) error {
+	oob := make([]byte, unix.CmsgSpace(maxFDs*4))
+	for done := 0; done < len(p); {
+		n, oobn, flags, _, err := c.conn.ReadMsgUnix(p[done:], oob)
+		if errors.Is(err, io.EOF) || err == nil && n == 0 && oobn == 0 {
+			return io.EOF // bare: callers compare
+		}
+		if err != nil {
+			return err
+		}
+		if flags&unix.MSG_CTRUNC != 0 {
+			return errors.New("descriptors were cut off: the limit on open files is too low")
+		}
+		if oobn > 0 {
+			if err := m.keep(oob[:oobn]); err != nil {
+				return err
+			}
+		}
+		done += n
+	}
+	return nil
+}
+
+func (m *message) keep(oob []byte) error {
+	cmsgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return err
+	}
+	for i := range cmsgs {
+		fds, err := unix.ParseUnixRights(&cmsgs[i])
+		if err != nil {
+			return err
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			m.files = append(m.files, os.NewFile(uintptr(fd), "inherited"))
+		}
+	}
+	return nil
+}

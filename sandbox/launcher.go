@@ -1,0 +1,154 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// gatewayProcess is the launcher's side of the gateway.
+type gatewayProcess struct {
+	cmd     *exec.Cmd
+	channel *channel
+	stderr  *bytes.Buffer // what Go's runtime says when it crashes
+}
+
+// startGateway clones the gateway into U0, N0 and a mount namespace. U0 maps its 0 to one id of the host: the caller's own, which
+// needs no privilege and no /etc/subuid, or the one that a launcher started by uid 0 prefers.
+func startGateway(id Identity, h *Host) (*gatewayProcess, error) {
+	ours, theirs, err := newChannel()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	g := &gatewayProcess{channel: ours, stderr: new(bytes.Buffer)}
+	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName}, Env: []string{}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
+		SysProcAttr: &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: id.HostUID, Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: id.HostGID, Size: 1}},
+			Pdeathsig:   unix.SIGKILL,
+			Setsid:      true, // the keys of the caller's terminal are not for it
+		}}
+	if h.UID == 0 {
+		// A launcher that is root becomes the id it has mapped, and can drop the supplementary groups that an ordinary caller
+		// must keep (setgroups(2) in a user namespace).
+		g.cmd.SysProcAttr.GidMappingsEnableSetgroups = true
+		g.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 0, Gid: 0}
+	}
+	if err := g.cmd.Start(); err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWNET): %w", err)
+	}
+	return g, nil
+}
+
+func (g *gatewayProcess) pid() int { return g.cmd.Process.Pid }
+
+// begin sends the gateway its acts and what they need.
+func (g *gatewayProcess) begin(r *run, mounts []Mount, initEnd *os.File) error {
+	exe, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer exe.Close()
+	start := &gatewayStart{Mounts: mounts, Hostname: hostname}
+	if r.door != nil {
+		start.Door, start.Ports = true, r.door.ports
+	}
+	files := append(r.streams.child[:], initEnd, exe)
+	if r.host.UID == 0 {
+		trees, indexes, err := g.openTrees(mounts)
+		if err != nil {
+			return &Error{Step: StepRoot, Err: err}
+		}
+		defer func() {
+			for _, t := range trees {
+				t.Close()
+			}
+		}()
+		start.Trees = indexes
+		files = append(files, trees...)
+	}
+	return g.channel.send(&message{GatewayStart: start}, files...)
+}
+
+// openTrees opens the sources of the binds for a gateway whose uid may not look at them: ours is 0, and its is not.
+func (g *gatewayProcess) openTrees(mounts []Mount) (trees []*os.File, indexes []int, err error) {
+	for i := range mounts {
+		m := &mounts[i]
+		if m.Kind != KindBind {
+			continue
+		}
+		tree, err := g.openTree(m)
+		if err != nil {
+			for _, t := range trees {
+				t.Close()
+			}
+			return nil, nil, err
+		}
+		trees, indexes = append(trees, tree), append(indexes, i)
+	}
+	return trees, indexes, nil
+}
+
+func (g *gatewayProcess) openTree(m *Mount) (*os.File, error) {
+	tree, err := openTree(m)
+	if err != nil || !m.IDMap {
+		return tree, err
+	}
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", g.pid()))
+	if err != nil {
+		tree.Close()
+		return nil, err
+	}
+	defer ns.Close()
+	// U0 maps its 0 to the gateway's uid, so through this mount files of uid 0 are the gateway's, and what it makes is uid 0's.
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns.Fd())}
+	if err := unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		tree.Close()
+		return nil, &Error{Step: StepIDMap, Err: fmt.Errorf("mount_setattr(MOUNT_ATTR_IDMAP) %s: %w", m.Source, err)}
+	}
+	return tree, nil
+}
+
+// kill ends the gateway and waits for it. With it goes init, and with init everything in the jail.
+func (g *gatewayProcess) kill() {
+	if g == nil {
+		return
+	}
+	g.cmd.Process.Kill()
+	g.cmd.Wait()
+	g.channel.Close()
+}
+
+// gatewayError explains a gateway that went without a word.
+func (r *run) gatewayError(err error) error {
+	r.gateway.cmd.Process.Kill()
+	r.gateway.cmd.Wait()
+	text := strings.TrimSpace(r.gateway.stderr.String())
+	if text == "" {
+		text = r.gateway.cmd.ProcessState.String()
+	}
+	return r.explain(StepContainer, fmt.Errorf("the gateway ended during the launch: %w: %s", err, text))
+}
+
+// hostname is the jail's own (uts_namespaces(7)).
+const hostname = "agentjail"
+
+// explain makes an *Error of a step's failure, with the hint that a diagnosis of this machine gives.
+func (r *run) explain(step string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		if e.Hint == "" {
+			e.Hint = diagnose(e.Step, e.Err, r.host)
+		}
+		return e
+	}
+	return &Error{Step: step, Err: err, Hint: diagnose(step, err, r.host)}
+}

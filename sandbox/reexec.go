@@ -1,0 +1,26 @@
+package sandbox
+
+import (
+	"os"
+	"runtime"
+)
+
+// The names under which this binary starts itself. They stand in argv[0], and each needs descriptors that only we pass.
+const (
+	gatewayName = "agentjail-gateway"
+	initEnv     = "_AGENTJAIL_INIT"
+)
+
+// Reexec does the work of the gateway, of libcontainer's init or of ours when this process is one of them, and then does not
+// return. It is the first call of main.
+func Reexec() {
+	runtime.LockOSThread() // prctl(PR_SET_PDEATHSIG) and namespaces belong to a thread; main's own lives as long as the process and stays main's
+	reexecContainer()
+	reexecJanitor()
+	switch {
+	case os.Getenv(initEnv) != "" && os.Getpid() == 1:
+		os.Exit(initMain())
+	case len(os.Args) == 1 && os.Args[0] == gatewayName:
+		os.Exit(gatewayMain())
+	}
+}

@@ -1,0 +1,354 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// The jail's file tree is made by us, on descriptors, and libcontainer only pivots into it. Every source is opened once, with no
+// symbolic link followed, before anything is mounted; every target is walked to inside the new root, with no link followed
+// either (openat2(2), RESOLVE_NO_SYMLINKS). So a path that is swapped for a link between plan and act, or by a second jail in the
+// same project, ends the run instead of moving a mount. libcontainer's own mounts take paths, and there are fewer system calls
+// this way: measured, 40 mounts in 1.1 ms against 2.0 ms for 16.
+
+// rootDir lies on a private tmpfs that the gateway mounts over a directory that every system has; see gateway.go.
+const (
+	privateDir = "/tmp"
+	rootDir    = privateDir + "/root"
+	stateDir   = privateDir + "/state"
+	overDir    = privateDir + "/over"
+)
+
+// openTree gives a detached copy of the mounts at source, restricted as m says. It needs CAP_SYS_ADMIN over the mount namespace:
+// the gateway has it over its own copy, and a launcher that is root over the host's, where the gateway's uid may not look.
+func openTree(m *Mount) (*os.File, error) {
+	fd, err := unix.Openat2(unix.AT_FDCWD, m.Source, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS})
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("bind %s: it has become a symbolic link since the plan was made: %w", m.Source, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bind %s: %w", m.Source, err)
+	}
+	defer unix.Close(fd)
+	return cloneTree(fd, m)
+}
+
+func cloneTree(fd int, m *Mount) (*os.File, error) {
+	tree, err := unix.OpenTree(fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	if err != nil {
+		return nil, fmt.Errorf("open_tree %s: %w", m.Source, err)
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID, Propagation: unix.MS_PRIVATE}
+	if !m.Dev {
+		attr.Attr_set |= unix.MOUNT_ATTR_NODEV
+	}
+	if m.ReadOnly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if m.NoExec {
+		attr.Attr_set |= unix.MOUNT_ATTR_NOEXEC
+	}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		unix.Close(tree)
+		return nil, fmt.Errorf("mount_setattr %s: %w", m.Source, err)
+	}
+	return os.NewFile(uintptr(tree), m.Source), nil
+}
+
+// assembler makes the tree. Descriptors: root is the mount of the new root; trees are the opened sources, by index in mounts.
+type assembler struct {
+	root   int
+	mounts []Mount
+	trees  map[int]*os.File
+	masks  int
+}
+
+// openSources opens what the launcher has not opened already.
+func (a *assembler) openSources() error {
+	for i := range a.mounts {
+		m := &a.mounts[i]
+		if m.Kind != KindBind || a.trees[i] != nil {
+			continue
+		}
+		if m.Create {
+			if err := os.MkdirAll(m.Source, 0o700); err != nil {
+				return err
+			}
+		}
+		tree, err := openTree(m)
+		if err != nil {
+			return err
+		}
+		a.trees[i] = tree
+	}
+	return nil
+}
+
+// assemble makes each mount in order. What libcontainer mounts itself (proc, mqueue) gets its mount point here.
+func (a *assembler) assemble() error {
+	var err error
+	a.root, err = unix.Open(rootDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", rootDir, err)
+	}
+	defer unix.Close(a.root)
+	for i := range a.mounts {
+		if err := a.act(i); err != nil {
+			return fmt.Errorf("%s %s: %w", a.mounts[i].Kind, a.mounts[i].Target, err)
+		}
+	}
+	return nil
+}
+
+func (a *assembler) act(i int) error {
+	m := &a.mounts[i]
+	switch m.Kind {
+	case KindDir, KindProc, KindMqueue:
+		return a.makeDir(i)
+	case KindTmpfs:
+		data := fmt.Sprintf("mode=%o", m.Mode)
+		if m.Size > 0 {
+			data += fmt.Sprintf(",size=%d", m.Size)
+		}
+		return a.mount(i, "tmpfs", mountFlags(m), data)
+	case KindDevpts:
+		return a.mount(i, "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+	case KindFile, KindSymlink:
+		return a.makeFile(i)
+	case KindBind:
+		return a.bind(i)
+	case KindOver, KindMask:
+		return a.cover(i)
+	case KindPin:
+		return a.pin(m)
+	}
+	return fmt.Errorf("unknown kind of mount %q", m.Kind)
+}
+
+func mountFlags(m *Mount) uintptr {
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	if m.NoExec {
+		flags |= unix.MS_NOEXEC
+	}
+	if m.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	return flags
+}
+
+// mount makes a new file system on the target. /proc/self/fd names the descriptor's own place, so no path is walked again.
+func (a *assembler) mount(i int, fstype string, flags uintptr, data string) error {
+	fd, err := a.dir(i, a.mounts[i].Target)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Mount(fstype, fmt.Sprintf("/proc/self/fd/%d", fd), fstype, flags, data)
+}
+
+func (a *assembler) makeDir(i int) error {
+	m := &a.mounts[i]
+	fd, err := a.dir(i, m.Target)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if m.Mode != 0 && a.ours(i, m.Target) {
+		return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), fs.FileMode(m.Mode&0o777))
+	}
+	return nil
+}
+
+// makeFile writes a file or a link into a file system of the jail's own. One of an earlier session (a private home) is replaced.
+func (a *assembler) makeFile(i int) error {
+	m := &a.mounts[i]
+	if !a.ours(i, m.Target) {
+		return errors.New("it would be made in the host's files")
+	}
+	parent, err := a.dir(i, path.Dir(m.Target))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(parent)
+	name := path.Base(m.Target)
+	if err := unix.Unlinkat(parent, name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if m.Kind == KindSymlink {
+		return unix.Symlinkat(m.Source, parent, name)
+	}
+	fd, err := unix.Openat(parent, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, m.Mode)
+	if err != nil {
+		return err
+	}
+	return writeAll(fd, m.Data)
+}
+
+func writeAll(fd int, data []byte) error {
+	f := os.NewFile(uintptr(fd), "file")
+	_, err := f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+func (a *assembler) bind(i int) error {
+	tree := a.trees[i]
+	var st unix.Stat_t
+	if err := unix.Fstat(int(tree.Fd()), &st); err != nil {
+		return err
+	}
+	var target int
+	var err error
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		target, err = a.dir(i, a.mounts[i].Target)
+	} else {
+		target, err = a.file(i, a.mounts[i].Target)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	defer tree.Close()
+	return attach(int(tree.Fd()), target)
+}
+
+func attach(tree, target int) error {
+	if err := unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+		return fmt.Errorf("move_mount: %w", err)
+	}
+	return nil
+}
+
+// cover binds a file or an empty directory of ours over a target that exists.
+func (a *assembler) cover(i int) error {
+	m := &a.mounts[i]
+	target, err := a.walk(m.Target)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	var st unix.Stat_t
+	if err := unix.Fstat(target, &st); err != nil {
+		return err
+	}
+	a.masks++
+	name := fmt.Sprintf("%s/%d", overDir, a.masks)
+	mode := fs.FileMode(m.Mode)
+	if m.Kind == KindMask {
+		mode = 0
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		err = os.Mkdir(name, mode)
+	} else {
+		err = os.WriteFile(name, m.Data, 0o600)
+		if err == nil {
+			err = os.Chmod(name, mode)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	tree, err := openTree(&Mount{Source: name, ReadOnly: true, NoExec: true})
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return attach(int(tree.Fd()), target)
+}
+
+// pin binds a directory onto itself: rename(2) and rmdir(2) of a mount point give EBUSY, so the names below it stay where the
+// read-only binds are.
+func (a *assembler) pin(m *Mount) error {
+	target, err := a.walk(m.Target)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	tree, err := cloneTree(target, &Mount{Source: m.Target, ReadOnly: m.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return attach(int(tree.Fd()), target)
+}
+
+// walk opens what stands at target in the jail, through the mounts made so far.
+func (a *assembler) walk(target string) (int, error) {
+	rel := strings.TrimPrefix(target, "/")
+	if rel == "" {
+		rel = "."
+	}
+	return unix.Openat2(a.root, rel, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS})
+}
+
+// dir opens the directory target, and makes it where it is missing and the file system is the jail's own.
+func (a *assembler) dir(i int, target string) (int, error) {
+	fd, err := a.walk(target)
+	if !errors.Is(err, unix.ENOENT) {
+		return fd, err
+	}
+	if !a.ours(i, target) {
+		return -1, errors.New("it does not exist, and nothing is made in the host's files")
+	}
+	parent, err := a.dir(i, path.Dir(target))
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(parent)
+	if err := unix.Mkdirat(parent, path.Base(target), 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, fmt.Errorf("mkdir %s: %w", target, err)
+	}
+	return a.walk(target)
+}
+
+// file is dir for a mount point that is a file.
+func (a *assembler) file(i int, target string) (int, error) {
+	fd, err := a.walk(target)
+	if !errors.Is(err, unix.ENOENT) {
+		return fd, err
+	}
+	if !a.ours(i, target) {
+		return -1, errors.New("it does not exist, and nothing is made in the host's files")
+	}
+	parent, err := a.dir(i, path.Dir(target))
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(parent)
+	f, err := unix.Openat(parent, path.Base(target), unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return -1, fmt.Errorf("create %s: %w", target, err)
+	}
+	unix.Close(f)
+	return a.walk(target)
+}
+
+// ours says whether target lies in a file system of the jail's own: whether the innermost earlier mount around it is a tmpfs (the
+// root is one) or a bind of our own state.
+func (a *assembler) ours(i int, target string) bool {
+	best, own := "", true
+	for j := range a.mounts[:i] {
+		m := &a.mounts[j]
+		switch m.Kind {
+		case KindDir, KindFile, KindSymlink:
+			continue
+		}
+		if len(m.Target) >= len(best) && within(target, m.Target) {
+			best = m.Target
+			own = m.Kind == KindTmpfs || m.Kind == KindBind && m.Own || m.Kind == KindPin && own
+		}
+	}
+	return own
+}
+
+// within says whether p is dir or lies below it; both are clean and absolute.
+func within(p, dir string) bool {
+	return p == dir || dir == "/" || strings.HasPrefix(p, dir) && p[len(dir)] == '/'
+}

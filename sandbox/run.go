@@ -1,0 +1,322 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/agentjail/agentjail/netns/egress"
+	"github.com/agentjail/agentjail/seccomp"
+)
+
+// Options are what a run needs beside its plan.
+type Options struct {
+	Stdio
+	Log *slog.Logger // nil: silence
+}
+
+// launchTimeout bounds the set-up. It takes 20 ms on an idle laptop; a machine that needs a minute is broken in a way that a message
+// serves better than silence.
+const launchTimeout = time.Minute
+
+// termGrace is how long a command has between the SIGTERM of its wall-time limit and SIGKILL.
+const termGrace = 2 * time.Second
+
+// run is one jail while it is made and while it lives.
+type run struct {
+	plan *Plan
+	host *Host
+	opts Options
+	log  *slog.Logger
+
+	report   *Report
+	dir      string // the session's record
+	audit    *audit
+	streams  *streams
+	terminal *terminal // nil without one
+	alone    bool      // the next stop is for this process and not for its group
+	init     *channel
+	gateway  *gatewayProcess
+	cgroup   *cgroup
+	door     *door // nil with --net none
+	filter   chan compiled
+}
+
+type compiled struct {
+	program []byte
+	err     error
+}
+
+// Run makes the jail that the plan describes, runs the command in it and returns when all of it is gone. The error is an *Error
+// when a step did not happen: the command has then not run, or the jail ended before its command did. The report is never nil;
+// its ExitCode is what the process should exit with (README, "Exit status").
+func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, error) {
+	// PR_SET_PDEATHSIG follows the thread that forked (prctl(2)): it must not end before the run does.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &run{plan: plan, host: host, opts: opts, log: opts.Log, filter: make(chan compiled, 1)}
+	r.report = &Report{Version: 1, Session: newSession(), Profile: plan.Profile, Project: plan.Project, Command: plan.Command.Argv,
+		Started: time.Now(), Degraded: []string{}, Secrets: []string{},
+		Net: ReportNet{Allowed: []egress.HostCount{}, Denied: []egress.DenialCount{}},
+		FS:  ReportFS{Quarantined: []string{}, DelayedExecution: []string{}}}
+
+	go func() {
+		program, err := seccomp.Compile(groupNames(plan.Syscalls))
+		r.filter <- compiled{program, err}
+	}()
+	signals, stop := watchSignals()
+	defer stop()
+	err := r.launch(ctx)
+	if err == nil {
+		err = r.supervise(ctx, signals)
+	}
+	err = r.end(err)
+	return r.report, err
+}
+
+// launch does each step in order. The order has reasons: doc.go, "Order of acts".
+func (r *run) launch(ctx context.Context) error {
+	r.log.Debug("launch", "session", r.report.Session, "command", r.plan.Command.Argv)
+	if e := r.plan.missing(); e != nil {
+		return e
+	}
+	if err := r.openStdio(); err != nil {
+		return &Error{Step: StepStdio, Err: err, Hint: "redirect from a file, a pipe or /dev/null"}
+	}
+	r.dir = filepath.Join(r.host.StateDir, "sessions", r.report.Session)
+	var err error
+	if r.audit, err = openAudit(r.dir, r.report.Session); err != nil {
+		return &Error{Step: StepAudit, Err: err, Hint: "the session's record must be writable: set XDG_STATE_HOME to a directory of yours"}
+	}
+	r.audit.write(record{Time: r.report.Started, Event: "session.start", Command: r.plan.Command.Argv, Profile: r.plan.Profile, Project: r.plan.Project})
+
+	mounts := r.plan.Mounts
+	if r.plan.Net.Mode.Value == "door" {
+		if r.door, err = newDoor(r.plan, r.audit.door); err != nil {
+			return &Error{Step: StepDoor, Err: err}
+		}
+		if mounts, err = r.plan.withTrustStores(r.host, r.door.ca); err != nil {
+			return &Error{Step: StepDoor, Err: err}
+		}
+	}
+	var degraded []string
+	r.cgroup, degraded, err = newCgroup(ctx, r.plan.Limits, r.report.Session, r.host, r.plan.allows("limits"))
+	if err != nil {
+		return r.explain(StepCgroup, err)
+	}
+	r.report.Degraded = append(r.report.Degraded, degraded...)
+
+	var initEnd *os.File
+	if r.init, initEnd, err = newChannel(); err != nil {
+		return r.explain(StepHandshake, err)
+	}
+	defer initEnd.Close()
+	if r.gateway, err = startGateway(r.plan.Identity, r.host); err != nil {
+		return r.explain(StepUserNamespace, err)
+	}
+	if err := r.cgroup.Add(r.gateway.pid()); err != nil {
+		return r.explain(StepCgroup, err)
+	}
+	if err := r.gateway.begin(r, mounts, initEnd); err != nil {
+		return r.explain(StepHandshake, err)
+	}
+	if r.door != nil {
+		if err := r.openDoor(); err != nil {
+			return err
+		}
+	}
+	return r.startCommand()
+}
+
+// openStdio decides for a terminal and looks at the caller's descriptors.
+func (r *run) openStdio() error {
+	wanted := wantsTerminal(r.plan.TTY, r.opts.Stdio)
+	if wanted {
+		r.terminal = &terminal{in: r.opts.In, out: r.opts.Out}
+	}
+	var err error
+	r.streams, err = newStreams(r.opts.Stdio, wanted)
+	return err
+}
+
+// openDoor takes the sockets that were born in N0 and serves them from here.
+func (r *run) openDoor() error {
+	var files []*os.File
+	for more := true; more; {
+		m, err := r.gateway.channel.receive()
+		if err != nil {
+			return r.gatewayError(err)
+		}
+		if m.Failure != nil {
+			return r.explain(m.Failure.Step, m.Failure.err())
+		}
+		if m.GatewaySockets == nil {
+			return &Error{Step: StepHandshake, Err: errors.New("the gateway sent something else than its sockets")}
+		}
+		n := min(len(r.door.ports)+1-len(files), maxFDs)
+		got, err := m.claim(n)
+		if err != nil {
+			return r.explain(StepHandshake, err)
+		}
+		files = append(files, got...)
+		more = m.GatewaySockets.More
+	}
+	if err := r.door.serve(files); err != nil {
+		return r.explain(StepDoor, err)
+	}
+	return nil
+}
+
+// startCommand tells init what to run. init reads it when libcontainer has started it.
+func (r *run) startCommand() error {
+	f := <-r.filter
+	if f.err != nil {
+		return &Error{Step: StepSeccomp, Err: f.err}
+	}
+	umask := unix.Umask(0)
+	unix.Umask(umask)
+	c := r.plan.Command
+	start := &initStart{Path: c.Path, Argv: c.Argv, Dir: c.Dir, UID: r.plan.Identity.UID, GID: r.plan.Identity.GID,
+		Rlimits: rlimits(r.plan.Limits), Filter: f.program, Umask: umask}
+	for _, v := range c.Env {
+		start.Env = append(start.Env, v.Name+"="+v.Value)
+	}
+	start.Env = append(start.Env, "AGENTJAIL_SESSION="+r.report.Session)
+	if r.terminal != nil {
+		start.Terminal, start.Size = true, r.terminal.size()
+		start.Stderr = r.streams.separate(2)
+	}
+	// Beside us: the socket's buffer may be smaller than the message while nobody reads.
+	go r.init.send(&message{InitStart: start})
+	return nil
+}
+
+// supervise is the life of the jail: it returns when init is gone.
+func (r *run) supervise(ctx context.Context, signals <-chan os.Signal) error {
+	fromInit, fromGateway := receiveAll(r.init), receiveAll(r.gateway.channel)
+	deadline := time.NewTimer(launchTimeout)
+	defer deadline.Stop()
+	var wall, grace <-chan time.Time
+	var failure error
+	running, exited := false, false
+	for {
+		select {
+		case m, open := <-fromInit:
+			switch {
+			case !open && exited:
+				return nil
+			case !open && failure != nil:
+				return failure
+			case !open:
+				return r.lost(fromGateway, running)
+			case m.Failure != nil:
+				failure = r.explain(m.Failure.Step, m.Failure.err())
+			case m.InitTerminal != nil:
+				if err := r.openTerminal(m); err != nil {
+					return r.explain(StepTerminal, err)
+				}
+			case m.InitRunning != nil:
+				running = true
+				deadline.Stop()
+				r.streams.close()
+				if d := r.plan.wall(); d > 0 {
+					t := time.NewTimer(d)
+					defer t.Stop()
+					wall = t.C
+				}
+			case m.InitStopped != nil:
+				r.stop()
+			case m.InitExited != nil:
+				exited = true
+				r.exited(m.InitExited)
+			}
+		case m, open := <-fromGateway:
+			switch {
+			case !open:
+				fromGateway = nil // its death ends init, whose socket tells the rest
+			case m.Failure != nil:
+				return r.explain(m.Failure.Step, m.Failure.err())
+			}
+		case s := <-signals:
+			r.handle(s)
+		case <-deadline.C:
+			return &Error{Step: StepInit, Err: fmt.Errorf("the jail was not ready after %v", launchTimeout), Hint: "agentjail doctor"}
+		case <-wall:
+			r.limitHit("wall")
+			r.forward(unix.SIGTERM, false)
+			t := time.NewTimer(termGrace)
+			defer t.Stop()
+			grace = t.C
+		case <-grace:
+			return nil
+		case <-ctx.Done():
+			return &Error{Step: StepCommand, Err: context.Cause(ctx)}
+		}
+	}
+}
+
+// receiveAll reads a channel on a goroutine that ends with it.
+func receiveAll(c *channel) <-chan *message {
+	out := make(chan *message)
+	go func() {
+		defer close(out)
+		for {
+			m, err := c.receive()
+			if err != nil {
+				return
+			}
+			out <- m
+		}
+	}()
+	return out
+}
+
+func (r *run) openTerminal(m *message) error {
+	files, err := m.claim(1)
+	if err != nil {
+		return err
+	}
+	return r.terminal.relay(files[0])
+}
+
+// lost says why init is gone without a word: the gateway may know.
+func (r *run) lost(fromGateway <-chan *message, running bool) error {
+	for fromGateway != nil {
+		m, open := <-fromGateway
+		if !open {
+			break
+		}
+		if m.Failure != nil {
+			return r.explain(m.Failure.Step, m.Failure.err())
+		}
+	}
+	if r.overLimit() {
+		return nil
+	}
+	if running {
+		return &Error{Step: StepInit, Err: errors.New("the jail's init was killed, and the command with it")}
+	}
+	return r.gatewayError(io.EOF)
+}
+
+// exited notes how the command ended.
+func (r *run) exited(e *initExited) {
+	r.report.EndedBy = "command"
+	r.report.ExitCode = e.Code
+	if e.Signal != 0 {
+		r.report.EndedBy = "signal"
+		r.report.ExitCode = 128 + e.Signal
+		r.report.Signal = unix.SignalName(unix.Signal(e.Signal))
+	}
+}

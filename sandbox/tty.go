@@ -1,0 +1,115 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// terminal relays between the caller's terminal and the master end of the jail's pty. The caller's terminal is raw meanwhile: keys
+// travel as bytes, and the jail's own line discipline makes signals of them, for the jail's foreground job alone.
+type terminal struct {
+	in, out *os.File
+	mu      sync.Mutex
+	saved   *term.State // nil while the caller's terminal is as we found it
+	master  *os.File
+	drained chan struct{} // closed when nothing more comes out of the jail
+}
+
+// wantsTerminal decides for a mode of --tty.
+func wantsTerminal(mode string, s Stdio) bool {
+	switch mode {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	return term.IsTerminal(int(s.In.Fd())) && term.IsTerminal(int(s.Out.Fd()))
+}
+
+// size is the caller's, or that of a VT100 where there is none.
+func (t *terminal) size() winsize {
+	for _, f := range []*os.File{t.out, t.in} {
+		if ws, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
+			return winsize{ws.Row, ws.Col, ws.Xpixel, ws.Ypixel}
+		}
+	}
+	return winsize{Row: 24, Col: 80}
+}
+
+// raw takes the caller's terminal. In the background this stops us (SIGTTOU), as it does any program.
+func (t *terminal) raw() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.saved != nil || !term.IsTerminal(int(t.in.Fd())) {
+		return nil
+	}
+	state, err := term.MakeRaw(int(t.in.Fd()))
+	if err != nil {
+		return fmt.Errorf("make the terminal raw: %w", err)
+	}
+	t.saved = state
+	return nil
+}
+
+// restore gives the caller's terminal back. It may be called at any time and any number of times.
+func (t *terminal) restore() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.saved != nil {
+		term.Restore(int(t.in.Fd()), t.saved)
+		t.saved = nil
+	}
+}
+
+// resize tells the jail's terminal the caller's size; the kernel sends SIGWINCH inside.
+func (t *terminal) resize() {
+	if t == nil || t.master == nil {
+		return
+	}
+	s := t.size()
+	unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: s.Row, Col: s.Col, Xpixel: s.X, Ypixel: s.Y})
+}
+
+// relay starts both directions on the pty's master.
+func (t *terminal) relay(master *os.File) error {
+	if err := unix.SetNonblock(int(master.Fd()), true); err != nil {
+		return err
+	}
+	t.master = os.NewFile(master.Fd(), "pty") // registered with the poller now that it does not block
+	t.drained = make(chan struct{})
+	if err := t.raw(); err != nil {
+		return err
+	}
+	t.resize()
+	go func() {
+		_, err := io.Copy(t.master, t.in)
+		// The caller's input has ended (--tty always < file): the jail's terminal says so as a user does.
+		if err == nil {
+			t.master.Write([]byte{4})
+		}
+	}()
+	go func() {
+		defer close(t.drained)
+		// EIO is what a master gives when the last slave is closed (pty(7)).
+		if _, err := io.Copy(t.out, t.master); err != nil && !errors.Is(err, unix.EIO) {
+			io.Copy(io.Discard, t.master) // our reader is gone: let the command write on
+		}
+	}()
+	return nil
+}
+
+// drain waits until everything that the jail wrote is out. Call it when the jail is gone.
+func (t *terminal) drain() {
+	if t != nil && t.drained != nil {
+		<-t.drained
+	}
+}
