@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// maxHello is in bytes. A hello with a post-quantum key share and a session ticket has 4 KiB.
-const maxHello = 32 << 10
+// helloLimit is in bytes. A hello with a post-quantum key share and a session ticket has 4 KiB.
+const helloLimit = 32 << 10
 
 // Config is what a Door is made of. It says nothing about where listeners come from.
 type Config struct {

@@ -3,7 +3,9 @@ package egress
 import (
 	"io"
 	"net"
-	"time"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // socket is what the door needs of a TCP connection; *net.TCPConn is one. It is always used as it is, never inside another type:
@@ -13,11 +15,8 @@ type socket interface {
 	CloseWrite() error
 	SetLinger(sec int) error
 	SetNoDelay(noDelay bool) error
+	SyscallConn() (syscall.RawConn, error)
 }
-
-// drain bounds how long one direction goes on after the other has broken. The broken side may still have something to say (a
-// server that answers 413 and closes while the upload runs), but a peer that is gone says nothing, ever.
-const drain = 2 * time.Second
 
 // nodelay switches Nagle's algorithm off: a peer that writes in two pieces would wait 44 ms for a delayed acknowledgement. Go does
 // so by itself for the sockets that it makes; a socket that came over SCM_RIGHTS was made by somebody else.
@@ -31,8 +30,7 @@ func reset(s socket) {
 }
 
 // relay copies both ways until both directions are done, and closes both. The end of one direction is passed on as a half-close
-// and leaves the other open for as long as it likes; a broken direction ends both with RST. head is what was read from the client
-// before. It gives the bytes that went from the client (head among them) and to it.
+// and leaves the other open for as long as it likes; a reset ends both. head is what was read from the client before. It gives the bytes that went from the client (head among them) and to it.
 func relay(client, upstream socket, head []byte) (up, down int64) {
 	back := make(chan flow, 1)
 	go func() { back <- pump(client, upstream, nil) }()
@@ -45,7 +43,7 @@ type flow struct {
 	err   error
 }
 
-// pump copies one direction to its end and passes the end on.
+// pump copies one direction to its end and passes the end on: a half-close as a half-close, a reset as a reset.
 func pump(dst, src socket, head []byte) flow {
 	var f flow
 	if len(head) > 0 {
@@ -59,12 +57,32 @@ func pump(dst, src socket, head []byte) flow {
 	if f.err == nil {
 		f.err = dst.CloseWrite()
 	}
-	if f.err != nil {
-		soon := time.Now().Add(drain)
-		_ = dst.SetDeadline(soon)
-		_ = src.SetDeadline(soon)
+	switch {
+	case f.err == nil:
+	case dead(src):
+		reset(dst) // the other direction may be waiting for it, for ever
+	case !dead(dst):
+		reset(src)
+		reset(dst)
 	}
+	// When dst alone is dead, the other direction reads what it said last (a server that answers 413 and closes while the upload
+	// runs) and then its end, without having to wait for anything.
 	return f
+}
+
+// dead says whether the connection is over in both directions. An error of io.Copy does not say which of the two sockets it is of.
+func dead(s socket) bool {
+	const tcpClose = 7 // TCP_CLOSE of include/net/tcp_states.h
+	c, err := s.SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := true
+	err = c.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		closed = err != nil || info.State == tcpClose
+	})
+	return err != nil || closed
 }
 
 // finish waits for the direction back and closes both sockets.

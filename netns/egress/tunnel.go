@@ -113,7 +113,7 @@ const recordTLS = 22
 func (d *Door) readHello(client *replay) (*Hello, error) {
 	_ = client.SetReadDeadline(time.Now().Add(d.limits.Hello))
 	defer client.SetReadDeadline(time.Time{})
-	return ReadHello(client, maxHello)
+	return ReadHello(client, helloLimit)
 }
 
 // judgeHello gives why the hello (or the failure to read it) is refused, or nil. A connection that ended before its first byte is
