@@ -179,3 +179,13 @@ func BenchmarkCompile(b *testing.B) {
 		}
 	}
 }
+
+// nativeArch is the machine that runs the test.
+func nativeArch(t *testing.T) libseccomp.ScmpArch {
+	t.Helper()
+	arch, err := libseccomp.GetNativeArch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return arch
+}
