@@ -1,9 +1,11 @@
 package sandbox
 
 import (
+	"bytes"
 	"fmt"
+	"io/fs"
 	"path"
-	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -47,8 +49,8 @@ var etcFiles = []etcFile{
 	{"static", "where the links of NixOS' /etc lead", false},
 }
 
-// etcCredentials matches settings that hold or fetch a credential: such a file stays outside, as a whole.
-var etcCredentials = regexp.MustCompile(`(?i)://[^/\s]*@|auth|passw|token|secret|helper|extraheader|key`)
+// etcCredentials are in settings that hold or fetch a credential, in lower case: such a file stays outside, as a whole.
+var etcCredentials = []string{"@", "auth", "passw", "token", "secret", "helper", "extraheader", "key"}
 
 // etcTree adds the curated /etc.
 func (w *planner) etcTree(net string) error {
@@ -59,21 +61,32 @@ func (w *planner) etcTree(net string) error {
 	w.tree.add(Mount{Kind: KindDir, Target: "/etc", Mode: 0o755, Why: "a curated list, never the host's directory"})
 	w.tree.add(etcMade(w, net)...)
 	for _, e := range etcFiles {
-		first, rest, nested := strings.Cut(e.name, "/")
-		for _, entry := range entries {
-			if ok, _ := path.Match(first, entry.Name()); !ok {
-				continue
-			}
-			name := path.Join("/etc", entry.Name())
-			if nested {
-				name = path.Join(name, rest)
-			}
-			if err := w.etcEntry(name, e); err != nil {
+		first, rest, _ := strings.Cut(e.name, "/")
+		for _, name := range namesLike(entries, first) {
+			if err := w.etcEntry(path.Join("/etc", name, rest), e); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// namesLike gives the entries that a pattern matches. Most patterns are plain names, and entries are sorted.
+func namesLike(entries []fs.DirEntry, pattern string) []string {
+	var names []string
+	if !strings.Contains(pattern, "*") {
+		_, found := slices.BinarySearchFunc(entries, pattern, func(e fs.DirEntry, name string) int { return strings.Compare(e.Name(), name) })
+		if found {
+			names = append(names, pattern)
+		}
+		return names
+	}
+	for _, e := range entries {
+		if matches(pattern, e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // etcEntry shows one entry: a link into what the jail sees stays a link, anything else is bound where its name is.
@@ -120,7 +133,8 @@ func (w *planner) harmless(p place) bool {
 	}
 	const most = 64 << 10
 	data, err := w.files.ReadFile(p.path, most)
-	return err == nil && len(data) < most && !etcCredentials.Match(data)
+	data = bytes.ToLower(data)
+	return err == nil && len(data) < most && !slices.ContainsFunc(etcCredentials, func(s string) bool { return bytes.Contains(data, []byte(s)) })
 }
 
 // etcMade are the files that say who and where the command is.

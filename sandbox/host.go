@@ -34,7 +34,7 @@ type Files interface {
 	Lstat(name string) (fs.FileInfo, error) // Sys is a *syscall.Stat_t
 	Readlink(name string) (string, error)
 	ReadFile(name string, max int) ([]byte, error)       // at most the first max bytes
-	ReadDir(name string, max int) ([]fs.DirEntry, error) // at most max entries, unsorted when there are more
+	ReadDir(name string, max int) ([]fs.DirEntry, error) // sorted; at most max entries, any of them when there are more, and all when max is negative
 }
 
 // Probe looks at the real machine. It reads and asks; it changes nothing.

@@ -34,7 +34,7 @@ func planLimits(l profiles.Limits, memory int64) ([]Limit, error) {
 		limit := l.limit
 		limit.Why = "default"
 		if l.item.Value != "" {
-			limit.Explicit, limit.Why = true, l.item.Why
+			limit.Explicit, limit.Why = !strings.HasPrefix(l.item.Why, "built in"), l.item.Why
 			if err := l.parse(l.item.Value, &limit); err != nil {
 				return nil, planError("--limit KEY=VALUE, for example memory=8GiB", "%s: limit %s: %w", l.item.Why, limit.Name, err)
 			}

@@ -62,7 +62,7 @@ func (p *Plan) Print(w io.Writer) error {
 	}
 	section("environment")
 	for _, v := range p.Command.Env {
-		line(v.Why, v.Name+"="+word(v.Value))
+		fmt.Fprintf(out, "  %s=%s  # %s\n", v.Name, word(v.Value), printable(v.Why)) // no columns: PATH is as long as it is
 	}
 	for _, wall := range p.Degraded {
 		section("may fall: " + wall + "  # --allow-degraded")
@@ -122,12 +122,11 @@ func (p *Plan) printNetwork(section func(string), line func(string, ...string)) 
 	}
 }
 
-// PrintJSON writes the plan as JSON, without the bytes of files and the values of credentials.
-func (p *Plan) PrintJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(p.display())
+// MarshalJSON gives the plan for people and scripts, without the bytes of files and the values of credentials. What the gateway
+// and init are told is made of the plan's parts, which keep theirs.
+func (p *Plan) MarshalJSON() ([]byte, error) {
+	type plain Plan
+	return json.Marshal((*plain)(p.display()))
 }
 
 // display gives a copy for people: plans are pasted into issues. Files keep their size in place of their bytes.

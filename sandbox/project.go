@@ -20,6 +20,13 @@ var (
 		".local/share/keyrings", ".local/share/kwalletd", ".pki", ".vault", ".config/google-chrome", ".config/chromium"}
 )
 
+// FindProject gives the directory that NewPlan will take for the project, with links resolved: its own profile is read before there
+// is a plan. asked is --project or "". The error is an *Error.
+func FindProject(h *Host, asked string) (string, error) {
+	p, err := findProject(h, h.FS, resolvedHome(h.FS, h.Home).path, asked)
+	return p.path, err
+}
+
 // findProject decides which directory is the project: the one that was asked for, else the git work tree that holds the working
 // directory, else the working directory. A work tree that is the home or above it (dotfiles kept in git) is passed over.
 func findProject(h *Host, f Files, home, asked string) (place, error) {
