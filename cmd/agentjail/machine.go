@@ -15,6 +15,11 @@ func trustStore(h *sandbox.Host) profiles.Trust {
 	return profiles.Trust{Dir: filepath.Join(h.StateDir, "trust")}
 }
 
-func asker(h *sandbox.Host) *profiles.Asker {
-	return &profiles.Asker{}
+// asker runs the tools of the host outside of everything that a jail can have written. Without cache it writes nothing itself.
+func asker(h *sandbox.Host, project string, cache bool) profiles.Asker {
+	a := profiles.Asker{Env: h.Env, Dir: h.Home, Avoid: []string{project, filepath.Join(h.StateDir, "homes")}}
+	if cache {
+		a.CacheDir = filepath.Join(h.StateDir, "bundles")
+	}
+	return a
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/agentjail/agentjail/sandbox"
 )
 
+//go:generate go run github.com/cpuguy83/go-md2man/v2 -in agentjail.1.md -out agentjail.1
+
 func main() {
 	// The same binary is also the gateway, libcontainer's first process and the jail's init; for those Reexec does not return.
 	sandbox.Reexec()

@@ -56,7 +56,7 @@ func (a *app) prepare(ctx context.Context, argv []string) (*sandbox.Plan, *sandb
 	if wished, err = withProject(wished, project, host); err != nil {
 		return nil, nil, err
 	}
-	wished, err = asker(host).Expand(ctx, profiles.Merge(wished, flags))
+	wished, err = asker(host, project, a.at.runs).Expand(ctx, profiles.Merge(wished, flags))
 	if err != nil {
 		return nil, nil, err
 	}

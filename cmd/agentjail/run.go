@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/agentjail/agentjail/netns/egress"
 	"github.com/agentjail/agentjail/sandbox"
 )
 
@@ -55,16 +54,22 @@ func (a *app) failed(argv []string, started time.Time, err error) error {
 	r := &sandbox.Report{
 		Version: 1, Command: append([]string{}, argv...), Started: started, Finished: time.Now(),
 		ExitCode: exitFailed, EndedBy: "error",
-		Error:    &sandbox.ReportError{Step: stepOf(err), Message: err.Error(), Hint: hintOf(err)},
-		Degraded: []string{}, Secrets: []string{},
-		Net: sandbox.ReportNet{Allowed: []egress.HostCount{}, Denied: []egress.DenialCount{}},
-		FS:  sandbox.ReportFS{Quarantined: []string{}, DelayedExecution: []string{}},
+		Error: &sandbox.ReportError{Step: stepOf(err), Message: err.Error(), Hint: hintOf(err)},
 	}
+	empty(&r.Degraded)
+	empty(&r.Secrets)
+	empty(&r.Net.Allowed)
+	empty(&r.Net.Denied)
+	empty(&r.FS.Quarantined)
+	empty(&r.FS.DelayedExecution)
 	if e := a.record.write(r); e != nil {
 		a.ui.fail(e)
 	}
 	return err
 }
+
+// empty makes a list that is [] in JSON and not null.
+func empty[T any](list *[]T) { *list = []T{} }
 
 // logger is silent unless --debug was given.
 func (a *app) logger() *slog.Logger {
@@ -82,7 +87,7 @@ func (a *app) tell(r *sandbox.Report) {
 	if len(r.FS.DelayedExecution) > 0 {
 		a.ui.warn("the run created what the host may execute: %s", strings.Join(printables(r.FS.DelayedExecution), ", "))
 	}
-	if line := refused(r.Net.Denied); line != "" {
+	if line := refused(r); line != "" {
 		a.ui.note("%s; %s", line, quote("agentjail", "report", r.Session))
 	}
 	if r.EndedBy == "limit" {
@@ -91,11 +96,11 @@ func (a *app) tell(r *sandbox.Report) {
 }
 
 // refused says in one line what the door refused, "" when nothing was: the first few, each once.
-func refused(denied []egress.DenialCount) string {
+func refused(r *sandbox.Report) string {
 	const shown = 3
 	var total int64
 	var list []string
-	for _, d := range denied {
+	for _, d := range r.Net.Denied {
 		total += d.Count
 		what := hostPort(d.Host, d.Port) + " (" + string(d.Reason) + ")"
 		switch {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"strings"
 )
 
 func (a *app) versionCommand() *subcommand {
@@ -39,8 +38,12 @@ type build struct {
 
 func (b build) String() string {
 	s := "agentjail " + b.Version
-	if b.Revision != "" && !strings.Contains(b.Version, b.Revision[:min(12, len(b.Revision))]) {
-		s += " (" + b.Revision + ")"
+	if b.Revision != "" {
+		s += " (" + b.Revision
+		if b.Modified {
+			s += ", modified"
+		}
+		s += ")"
 	}
 	return s + " " + b.Go + " " + b.Platform
 }

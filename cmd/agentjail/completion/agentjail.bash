@@ -28,7 +28,7 @@ _agentjail() {
         fi
     done
 
-    # COMP_WORDBREAKS holds "=": --flag=value arrives as three words.
+    # COMP_WORDBREAKS holds "=": a flag, "=" and its value arrive as three words.
     if [[ $cur == '=' ]]; then
         cur=''
     elif [[ $prev == '=' ]]; then
