@@ -10,7 +10,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -87,6 +89,28 @@ func TestReadHelloOfRealClient(t *testing.T) {
 		h, err := ReadHello(bytes.NewReader(raw), maxHello)
 		if err != nil || h.SNI != c.sni || h.HasSNI != (c.sni != "") || h.ECH || !slices.Equal(h.ALPN, c.alpn) || !bytes.Equal(h.Raw, raw) {
 			t.Errorf("%+v: %+v, %v", c.sni, h, err)
+		}
+	}
+}
+
+// Hellos of other people's clients, recorded on loopback; they are seeds of the fuzz target, too.
+func TestReadHelloOfOtherClients(t *testing.T) {
+	for name, sni := range map[string]string{
+		"openssl_tls13": "api.example.com", "openssl_tls12": "api.example.com", "openssl_without_name": "", "curl": "api.example.com",
+		"wget_gnutls": "localhost", "node": "api.example.com",
+	} {
+		file, err := os.ReadFile("testdata/fuzz/FuzzReadHello/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		quoted := strings.TrimSuffix(strings.TrimPrefix(string(file), "go test fuzz v1\n[]byte("), ")\n")
+		raw, err := strconv.Unquote(quoted)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		h, err := ReadHello(strings.NewReader(raw), maxHello)
+		if err != nil || h.SNI != sni || h.ECH || string(h.Raw) != raw {
+			t.Errorf("%s: %+v, %v", name, h, err)
 		}
 	}
 }
