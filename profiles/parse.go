@@ -42,7 +42,7 @@ func parse(file, why string, data []byte) (*Profile, error) {
 		return nil, s.decodeError(err)
 	}
 	if key, err := doc.check(); err != nil {
-		return nil, s.errorAt(s.at[key], "", "%s: %w", key, err)
+		return nil, s.errorAt(s.at[key], "", "%s: %v", key, err)
 	}
 	p := doc.profile(why)
 	p.Name = strings.TrimSuffix(file[strings.LastIndex(file, "/")+1:], ".toml")
@@ -52,7 +52,7 @@ func parse(file, why string, data []byte) (*Profile, error) {
 			return nil, err
 		}
 		key := strings.TrimPrefix(wish.Why, why)
-		return nil, s.errorAt(s.at[key], "", "%s: %w", key, wish.Err)
+		return nil, s.errorAt(s.at[key], "", "%s: %v", key, wish.Err)
 	}
 	return p, nil
 }
@@ -192,7 +192,7 @@ func (s *source) unknown(at unstable.Range, key string) error {
 	if parent != "" {
 		where = "[" + parent + "] has"
 	}
-	return s.errorAt(at, where+" "+strings.Join(known, ", "), "unknown key %s", printable(key))
+	return s.errorAt(at, where+" "+strings.Join(known, ", "), "unknown key %s", key)
 }
 
 // decodeError words what go-toml found.
@@ -206,7 +206,7 @@ func (s *source) decodeError(err error) error {
 		return profileError("", "%s: %s", printable(s.file), printable(err.Error()))
 	}
 	line, column := de.Position()
-	return s.errorOn(line, column, 1, "", "%s", strings.TrimPrefix(printable(de.Error()), "toml: "))
+	return s.errorOn(line, column, 1, "", "%s", strings.TrimPrefix(de.Error(), "toml: "))
 }
 
 // errorAt is an error about a part of the file.
@@ -237,6 +237,6 @@ func (s *source) errorOn(line, column, length int, hint, format string, args ...
 	indent := strings.Repeat(" ", utf8.RuneCountInString(before))
 	mark := strings.Repeat("^", max(1, min(length, utf8.RuneCountInString(rest))))
 	number := fmt.Sprint(line)
-	return &Error{Step: "profile", Hint: hint, Err: fmt.Errorf("%s:%d:%d: %w\n  %s | %s%s\n  %s | %s%s", printable(s.file), line, column,
-		fmt.Errorf(format, args...), number, before, rest, strings.Repeat(" ", len(number)), indent, mark)}
+	return &Error{Step: "profile", Hint: hint, Err: fmt.Errorf("%s:%d:%d: %s\n  %s | %s%s\n  %s | %s%s", printable(s.file), line, column,
+		printable(fmt.Sprintf(format, args...)), number, before, rest, strings.Repeat(" ", len(number)), indent, mark)}
 }

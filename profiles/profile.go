@@ -1,7 +1,5 @@
 package profiles
 
-import "strings"
-
 // Item is one wish and the place where it was made, so that a plan can say why each of its lines is there.
 type Item struct {
 	Value string `json:"value"`
@@ -10,10 +8,6 @@ type Item struct {
 
 // builtInWhy starts the Why of every wish that a built-in profile makes.
 const builtInWhy = "built in: "
-
-// BuiltIn says that a built-in profile made the wish, and no user: a limit of that kind is enforced where the machine allows
-// it, while one that a user asked for and that cannot be enforced ends the run.
-func (i Item) BuiltIn() bool { return strings.HasPrefix(i.Why, builtInWhy) }
 
 // Profile is what is wished, merged from files and flags. It holds words, not facts: paths may start with ~ or be relative to
 // the project, bundles (@npm) are still names, and nothing has been looked up on the machine.

@@ -184,7 +184,8 @@ var errEmpty = errors.New("an empty value: leave the key out instead")
 // check finds what Profile.Check cannot see any more: values that were said and are empty, and keys that leave no wish behind.
 // It gives the key at fault.
 func (d *document) check() (key string, err error) {
-	if strings.ContainsFunc(value(d.Description), func(r rune) bool { return !unicode.IsPrint(r) }) {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if strings.ContainsFunc(value(d.Description), unprintable) {
 		return "description", errors.New("must be one line of printable text")
 	}
 	for _, s := range []struct {
@@ -199,7 +200,7 @@ func (d *document) check() (key string, err error) {
 		}
 	}
 	for i, m := range d.Match {
-		if m == "" || m != path.Base(m) || m == "." || m == ".." {
+		if m == "" || m != path.Base(m) || m == "." || m == ".." || strings.ContainsFunc(m, unprintable) {
 			return fmt.Sprintf("match[%d]", i), fmt.Errorf("%q is not the base name of a command", m)
 		}
 	}

@@ -92,11 +92,13 @@ func unless(i Item, narrow ...string) []Item {
 	return []Item{{Value: printable(i.Value), Why: i.Why}}
 }
 
-// raised gives the limit when it is higher than base's. Where base has none, only the wall time is known to be without bound:
-// the plan has bounds of its own for the others, and a limit of the project's would take their place.
+// raised gives the limit when it is higher than base's. Where base has none, it is measured by what a plan bounds by itself.
 func raised(name string, base, project *Profile) []Item {
 	limit, bound := project.Limits.Get(name), base.Limits.Get(name)
-	if limit.Value == "" || bound.Value == "" && name == "wall" {
+	if bound.Value == "" {
+		bound.Value = unsaid(name)
+	}
+	if limit.Value == "" || bound.Value == "" {
 		return nil
 	}
 	n, err := limitValue(name, limit.Value)
@@ -105,6 +107,20 @@ func raised(name string, base, project *Profile) []Item {
 		return nil
 	}
 	return []Item{{Value: printable(limit.Value), Why: limit.Why}}
+}
+
+// unsaid is a bound that no plan exceeds when nobody said a limit, "" for those that are then without bound. A plan gives three
+// quarters of the machine's memory; 3 GiB is that of a machine of 4 GiB, and agents are not run on less.
+func unsaid(name string) string {
+	switch name {
+	case "memory":
+		return "3GiB"
+	case "pids":
+		return "4096"
+	case "files":
+		return "65536"
+	}
+	return ""
 }
 
 func addedRules(base, project *Profile) []Item {
