@@ -105,8 +105,8 @@ func violations(tree fs.FS) ([]string, error) {
 func forbidden(name, imported string) string {
 	pkg, test := path.Dir(name), strings.HasSuffix(name, "_test.go")
 	row := table[pkg] // a package without a row has the standard library alone
-	if within(imported, libcontainer) && (row.only != path.Base(name) || pkg == ".") {
-		if within(imported, row.tests) && test {
+	if below(imported, libcontainer) && (row.only != path.Base(name) || pkg == ".") {
+		if below(imported, row.tests) && test {
 			return ""
 		}
 		return "libcontainer and what belongs to it has one importer, sandbox/container.go"
@@ -119,7 +119,7 @@ func forbidden(name, imported string) string {
 		return "no cgo in " + pkg
 	case !strings.Contains(strings.SplitN(imported, "/", 2)[0], "."): // the standard library
 		return ""
-	case within(imported, libcontainer), within(imported, row.code), test && within(imported, row.tests):
+	case below(imported, libcontainer), below(imported, row.code), test && below(imported, row.tests):
 		return ""
 	case test && imported == module+"/"+pkg: // package x_test
 		return ""
@@ -127,7 +127,7 @@ func forbidden(name, imported string) string {
 	return "not in the table of " + pkg
 }
 
-func within(imported string, paths []string) bool {
+func below(imported string, paths []string) bool {
 	return slices.ContainsFunc(paths, func(p string) bool { return imported == p || strings.HasPrefix(imported, p+"/") })
 }
 
@@ -195,7 +195,7 @@ func TestImportsSeesTheTree(t *testing.T) {
 			t.Errorf("package %s of the table has no files (%v)", pkg, err)
 		}
 	}
-	if !slices.ContainsFunc(importsOf(t, filepath.Join(root, "sandbox/container.go")), func(p string) bool { return within(p, libcontainer) }) {
+	if !slices.ContainsFunc(importsOf(t, filepath.Join(root, "sandbox/container.go")), func(p string) bool { return below(p, libcontainer) }) {
 		t.Error("sandbox/container.go does not import libcontainer: the table's `only` is stale")
 	}
 }

@@ -1,0 +1,201 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// # What a script finds
+//
+// A script is testdata/AREA/PROMISE.txtar and runs as an ordinary user (those of testdata/root: as root). It starts in $WORK/project, an
+// empty git work tree; HOME is $WORK/home and holds a key that nobody in a jail may ever read: $HOME/.ssh/id_ed25519, with the words
+// "a private key". agentjail is on PATH. Servers on loopback, alive for the whole test:
+//
+//	$HTTP_ADDR  $HTTPS_ADDR  web: /hello, /echo (the request), /bytes?n=, /sum (POST), /sse, /git/hello.git, /v1/messages
+//	$ECHO_ADDR               sends back what it gets; half-closes when the peer does
+//	$HTTPS_CA                the certificate authority of $HTTPS_ADDR
+//
+// $DOOR is a profile that extends default and points at them web.example and git.example (80, 443), echo.example (7), ssh.example (22,
+// after `sshd`), slow.example (80) and api.anthropic.com (443). $TESTDATA is this directory's testdata.
+//
+// # Commands beside testscript's own
+//
+//	control CMD...         exec, outside of any jail: the proof that the attack next to it works where no wall stands
+//	expand FILE...         replaces $NAME in the files by the environment
+//	probe FILE             puts testdata/probe.c, compiled, at FILE
+//	sshd                   starts an OpenSSH server for this script, at $SSH_ADDR, key in $WORK/key
+//	[!] asked HOST [WORD]  the web servers have (not) seen a request for HOST [whose path or body holds WORD]
+//
+// # Programs (they may stand behind control, exec or each other)
+//
+//	exits STATUS CMD...    runs CMD, which must end with that status, or by that signal (SIGKILL)
+//	within DURATION CMD... runs CMD, which must end by then
+//	leaky CMD...           runs CMD with descriptors 3 to 1000 open on a file with the words "left open"
+//	traceless CMD...       runs CMD, which must leave $WORK (but for agentjail's own records), mounts, cgroups and /dev/shm as they were
+//	alone CMD...           runs CMD, which must leave no process behind, not even for a second
+//	slay WHO CMD...        runs CMD until it says "ready", then sends SIGKILL to WHO: launcher, gateway, init; all must be gone in a second
+//	terminal SCRIPT CMD... runs CMD on a terminal and plays SCRIPT to it: see terminal_test.go
+//	peak KIB CMD...        runs CMD, which must never hold more than that many KiB of memory itself
+func TestScript(t *testing.T) {
+	areas := []string{"fs", "proc", "kernel", "net", "tty", "life", "tools"}
+	if os.Getuid() == 0 {
+		areas = []string{"root"}
+	}
+	for _, area := range areas {
+		t.Run(area, func(t *testing.T) {
+			dir := filepath.Join("testdata", area)
+			if found, _ := filepath.Glob(filepath.Join(dir, "*.txtar")); len(found) == 0 {
+				t.Fatal("no scripts")
+			}
+			testscript.Run(t, testscript.Params{Dir: dir, Setup: setup, Cmds: commands(), RequireUniqueNames: true, RequireExplicitExec: true})
+		})
+	}
+}
+
+var web = sync.OnceValues(startWeb)
+
+const profile = `extends = ["default"]
+
+[net]
+allow = ["%[4]s"]
+
+[[net.rule]]
+host = "web.example"
+ports = [80]
+connect = "%[1]s"
+
+[[net.rule]]
+host = "web.example"
+ports = [443]
+connect = "%[2]s"
+upstream_ca = "%[5]s"
+
+[[net.rule]]
+host = "git.example"
+ports = [80]
+connect = "%[1]s"
+
+[[net.rule]]
+host = "git.example"
+ports = [443]
+connect = "%[2]s"
+upstream_ca = "%[5]s"
+
+[[net.rule]]
+host = "echo.example"
+ports = [7]
+connect = "%[3]s"
+
+[[net.rule]]
+host = "api.anthropic.com"
+ports = [443]
+connect = "%[2]s"
+upstream_ca = "%[5]s"
+`
+
+// keep are the variables of the caller that say how this machine reaches the outside: its proxies and certificate authorities.
+var keep = regexp.MustCompile(`(?i)^((https?|no|all)_proxy|.*_CA_.*|.*_CA|SSL_CERT_.*|GIT_SSL_.*|GOPROXY|GOSUMDB|GONOSUMDB|npm_config_.*)=`)
+
+func setup(env *testscript.Env) error {
+	w, err := web()
+	if err != nil {
+		return err
+	}
+	project, home := filepath.Join(env.WorkDir, "project"), filepath.Join(env.WorkDir, "home")
+	for _, dir := range []string{project, filepath.Join(home, ".ssh"), filepath.Join(env.WorkDir, "run")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(home, ".ssh/id_ed25519"), []byte("a private key\n"), 0o600); err != nil {
+		return err
+	}
+	door := filepath.Join(env.WorkDir, "door.toml")
+	text := fmt.Sprintf(profile, w.HTTP, w.HTTPS, w.Echo, "spare.example", w.CAFile)
+	if err := os.WriteFile(door, []byte(text), 0o600); err != nil {
+		return err
+	}
+	testdata, err := filepath.Abs("testdata")
+	if err != nil {
+		return err
+	}
+	for _, v := range os.Environ() {
+		if keep.MatchString(v) {
+			env.Vars = append(env.Vars, v)
+		}
+	}
+	path := strings.Join([]string{filepath.Dir(os.Getenv("AGENTJAIL_BIN")), env.Getenv("PATH"), "/usr/sbin", "/sbin"}, ":")
+	env.Vars = append(env.Vars, "PATH="+path, "HOME="+home, "XDG_CONFIG_HOME="+home+"/.config", "XDG_STATE_HOME="+home+"/.local/state",
+		"XDG_CACHE_HOME="+home+"/.cache", "XDG_RUNTIME_DIR="+env.WorkDir+"/run", "TERM=xterm", "LANG=C.UTF-8", "SHELL=/bin/sh",
+		"GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com",
+		"HTTP_ADDR="+w.HTTP, "HTTPS_ADDR="+w.HTTPS, "ECHO_ADDR="+w.Echo, "HTTPS_CA="+w.CAFile, "DOOR="+door, "TESTDATA="+testdata)
+	env.Cd = project
+	git := exec.Command("git", "init", "-q", "-b", "main", project)
+	git.Env = append(env.Vars, "GIT_CONFIG_NOSYSTEM=1")
+	if out, err := git.CombinedOutput(); err != nil {
+		return fmt.Errorf("git init: %w: %s", err, out)
+	}
+	return nil
+}
+
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"control": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg {
+				ts.Fatalf("a control succeeds")
+			}
+			ts.Check(ts.Exec(args[0], args[1:]...))
+		},
+		"expand": func(ts *testscript.TestScript, _ bool, args []string) {
+			for _, name := range args {
+				text := os.Expand(ts.ReadFile(name), ts.Getenv)
+				ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o666))
+			}
+		},
+		"probe": func(ts *testscript.TestScript, _ bool, args []string) {
+			built, err := probe()
+			ts.Check(err)
+			ts.Check(copyFile(ts.MkAbs(args[0]), built))
+		},
+		"asked": func(ts *testscript.TestScript, neg bool, args []string) {
+			w, err := web()
+			ts.Check(err)
+			if saw := w.saw(append(args, "")[0], append(args, "")[1]); saw == neg {
+				ts.Fatalf("a request for %q reached the server: %v", args, saw)
+			}
+		},
+		"sshd": func(ts *testscript.TestScript, _ bool, _ []string) {
+			addr, stop, err := startSSHD(ts.MkAbs(".."))
+			ts.Check(err)
+			ts.Defer(stop)
+			ts.Setenv("SSH_ADDR", addr)
+			f, err := os.OpenFile(ts.Getenv("DOOR"), os.O_APPEND|os.O_WRONLY, 0)
+			ts.Check(err)
+			_, err = fmt.Fprintf(f, "\n[[net.rule]]\nhost = \"ssh.example\"\nports = [22]\nconnect = %q\n", addr)
+			ts.Check(errors.Join(err, f.Close()))
+		},
+	}
+}
+
+// probe compiles testdata/probe.c, once: static, so that it is the same program on either side of a wall.
+var probe = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "probe")
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "probe")
+	cc := exec.Command("gcc", "-static", "-O1", "-Wall", "-Werror", "-o", out, "testdata/probe.c")
+	if said, err := cc.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("probe.c: %w: %s", err, said)
+	}
+	return out, nil
+})
