@@ -265,7 +265,7 @@ func TestDNSEDNS(t *testing.T) {
 		t.Errorf("%v", m.GoString())
 	}
 	m = unpack(t, d.Answer(query(t, "api.example.com.", dnsmessage.TypeA, withOPT(1)), true))
-	if len(m.Answers) != 0 || len(m.Additionals) != 1 || m.Additionals[0].Header.ExtendedRCode(m.RCode) != badVersion {
+	if len(m.Answers) != 0 || len(m.Additionals) != 1 || m.Additionals[0].Header.ExtendedRCode(m.RCode) != badVersion || m.CheckingDisabled {
 		t.Errorf("version 1: %v", m.GoString())
 	}
 	m = unpack(t, d.Answer(query(t, "api.example.com.", dnsmessage.TypeA, withOPT(0), withOPT(0)), true))
