@@ -1,7 +1,6 @@
 package profiles
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +147,7 @@ func (a Asker) run(ctx context.Context, t tool, env []string, args ...string) ([
 		return nil, fmt.Errorf("%s: no answer within %v", printable(line), timeout)
 	}
 	if err != nil {
-		last := lastLine(complaint.Bytes())
+		last := lastLine(complaint.kept)
 		if last == "" {
 			return nil, fmt.Errorf("%s: %w", printable(line), err)
 		}
@@ -157,7 +156,7 @@ func (a Asker) run(ctx context.Context, t tool, env []string, args ...string) ([
 	if out.cut {
 		return nil, fmt.Errorf("%s: more than %d bytes of answer", printable(line), maxAnswer)
 	}
-	return out.Bytes(), nil
+	return out.kept, nil
 }
 
 func lastLine(b []byte) string {
@@ -166,17 +165,18 @@ func lastLine(b []byte) string {
 	return last[:min(len(last), 200)]
 }
 
-// head keeps the first max bytes of what is written and takes the rest without an error, so that the writer does not block.
+// head keeps the first max bytes of what is written and takes the rest without an error, so that the writer does not block. It
+// does not embed the buffer, whose ReadFrom would keep everything.
 type head struct {
-	bytes.Buffer
-	max int
-	cut bool
+	kept []byte
+	max  int
+	cut  bool
 }
 
 func (h *head) Write(p []byte) (int, error) {
-	keep := min(len(p), h.max-h.Len())
+	keep := min(len(p), h.max-len(h.kept))
 	h.cut = h.cut || keep < len(p)
-	h.Buffer.Write(p[:keep])
+	h.kept = append(h.kept, p[:keep]...)
 	return len(p), nil
 }
 

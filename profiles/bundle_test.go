@@ -1,0 +1,434 @@
+package profiles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// host is a made-up machine: a home, a PATH of its own with fake tools, an /etc and a project that an agent writes.
+type host struct {
+	t                       *testing.T
+	home, bin, etc, project string
+	asker                   Asker
+}
+
+func newHost(t *testing.T) *host {
+	dir := t.TempDir()
+	h := &host{t: t, home: dir + "/home", bin: dir + "/bin", etc: dir + "/etc", project: dir + "/home/project"}
+	for _, d := range []string{h.home, h.bin, h.etc, h.project} {
+		h.must(os.MkdirAll(d, 0o755))
+	}
+	h.asker = Asker{Env: []string{"HOME=" + h.home, "PATH=" + h.bin}, Dir: h.home, Etc: h.etc, Avoid: []string{h.project}}
+	return h
+}
+
+func (h *host) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) write(name, text string, mode os.FileMode) {
+	h.t.Helper()
+	h.must(os.MkdirAll(filepath.Dir(name), 0o755))
+	h.must(os.WriteFile(name, []byte(text), mode))
+	h.must(os.Chmod(name, mode))
+}
+
+// tool puts a shell script on the host's PATH.
+func (h *host) tool(name, script string) {
+	h.t.Helper()
+	h.write(filepath.Join(h.bin, name), "#!/bin/sh\n"+script, 0o755)
+}
+
+func (h *host) expand(bundle string) (*Profile, error) {
+	return h.asker.Expand(context.Background(), &Profile{Net: Net{Allow: []Item{{"@" + bundle, "--allow"}}}})
+}
+
+// hosts is what a bundle became.
+func (h *host) hosts(bundle string) string {
+	h.t.Helper()
+	p, err := h.expand(bundle)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return values(p.Net.Allow)
+}
+
+func envSet(p *Profile) string {
+	var out []string
+	for _, s := range p.Env.Set {
+		out = append(out, s.Name+"="+s.Value)
+	}
+	return strings.Join(out, " ")
+}
+
+const (
+	goTool  = `printf '{"GOPROXY":"%s","GOSUMDB":"%s"}' `
+	pipTool = "case \"$3\" in\npip) printf '%s';;\n*) echo https://index.example.com/simple files.example.net;;\nesac\n"
+)
+
+func TestBundles(t *testing.T) {
+	cargoBinary := "\x7fELF" + strings.Repeat("\x00", 1<<20-10) + "sparse+https://sparse+https://index.example.io/other" + strings.Repeat("x", 100)
+	for _, c := range []struct {
+		name, bundle string
+		make         func(h *host)
+		hosts, env   string
+		err, hint    string // "" is none
+	}{
+		{"npm", "npm", func(h *host) {
+			h.tool("npm", `echo '{"registry":"https://npm.example.com/","@acme:registry":"http://npm.acme.example.com:8081/x","audit":true,"cache":"/c"}'`)
+		}, "npm.acme.example.com:8081 npm.example.com:443", "npm_config_registry=https://npm.example.com/", "", ""},
+		{"npm with a password", "npm", func(h *host) {
+			h.tool("npm", `echo '{"registry":"https://user:hunter2@npm.example.com/"}'`)
+		}, "npm.example.com:443", "", "", ""},
+		{"npm on this machine", "npm", func(h *host) { h.tool("npm", `echo '{"registry":"http://127.0.0.1:4873/"}'`) }, "", "",
+			"@npm: npm config get registry: 127.0.0.1 is an address of this machine's network", "--allow HOST"},
+		{"npm on localhost", "npm", func(h *host) { h.tool("npm", `echo '{"registry":"http://localhost:4873/"}'`) }, "", "", "localhost is an address", "--allow HOST"},
+		{"npm says nothing", "npm", func(h *host) { h.tool("npm", `echo '{}'`) }, "", "", "no registry with a host is configured", "--allow HOST"},
+		{"npm is not JSON", "npm", func(h *host) { h.tool("npm", `echo hello`) }, "", "", "npm config list --json: invalid character", "--allow HOST"},
+		{"npm fails", "npm", func(h *host) { h.tool("npm", `printf 'first\n\033[31mbad\n' >&2; exit 3`) }, "", "", `exit status 3: \x1b[31mbad`, "--allow HOST"},
+		{"npm talks without end", "npm", func(h *host) { h.tool("npm", `i=0; while [ $i -lt 4096 ]; do printf '%512s' x; i=$((i+1)); done`) }, "", "",
+			"more than 1048576 bytes", "--allow HOST"},
+		{"no npm", "npm", func(*host) {}, "", "", "no npm on the PATH", "install npm"},
+
+		{"go", "go", func(h *host) { h.tool("go", goTool+`'https://proxy.example.com,direct' 'sum.example.com'`) },
+			"proxy.example.com:443 sum.example.com:443", "GOPROXY=https://proxy.example.com,direct GOSUMDB=sum.example.com", "", ""},
+		{"go with more", "go", func(h *host) {
+			h.tool("go", goTool+`'http://a.example.com:3000/x|b.example.com|file:///x,off' 'sum.example.com+033de0ae+Ac4 https://a.example.com/sumdb'`)
+		}, "a.example.com:3000 b.example.com:443 a.example.com:443",
+			"GOPROXY=http://a.example.com:3000/x|b.example.com|file:///x,off GOSUMDB=sum.example.com+033de0ae+Ac4 https://a.example.com/sumdb", "", ""},
+		{"go without sums", "go", func(h *host) { h.tool("go", goTool+`'https://proxy.example.com' 'off'`) }, "proxy.example.com:443",
+			"GOPROXY=https://proxy.example.com GOSUMDB=off", "", ""},
+		{"go with a password", "go", func(h *host) { h.tool("go", goTool+`'https://u:p@proxy.example.com,direct' 'off'`) }, "proxy.example.com:443", "GOSUMDB=off", "", ""},
+		{"go direct", "go", func(h *host) { h.tool("go", goTool+`'direct' 'sum.example.com'`) }, "", "", "names no proxy", "--allow HOST"},
+		{"no go", "go", func(*host) {}, "", "", "no go on the PATH", "install go"},
+
+		{"pip's own index", "pip", func(h *host) { h.tool("python3", fmt.Sprintf(pipTool, "")) }, "index.example.com:443 files.example.net:443", "", "", ""},
+		{"pip with a mirror", "pip", func(h *host) {
+			h.tool("python3", fmt.Sprintf(pipTool, `global.index-url='\''https://global.example.com/simple'\''\n:env:.index-url='\''http://env.example.com:81/simple'\''\n`+
+				`global.extra-index-url='\''https://x.example.com/simple\\nhttps://y.example.com/simple'\''\n:env:.find-links='\''/opt/wheels https://z.example.com/w'\''\n`))
+		}, "x.example.com:443 y.example.com:443 z.example.com:443 env.example.com:81", "PIP_INDEX_URL=http://env.example.com:81/simple", "", ""},
+		{"pip with its own index written out", "pip", func(h *host) {
+			h.tool("python3", fmt.Sprintf(pipTool, `global.index-url='\''https://index.example.com/simple/'\''\n`))
+		}, "index.example.com:443 files.example.net:443", "PIP_INDEX_URL=https://index.example.com/simple/", "", ""},
+		{"pip of another python", "pip", func(h *host) {
+			h.tool("python3", "echo no module named pip >&2; exit 1")
+			h.tool("pip3", `[ "$*" = "config list" ] && echo "global.index-url='https://m.example.com/simple'"`)
+		}, "m.example.com:443", "PIP_INDEX_URL=https://m.example.com/simple", "", ""},
+		{"pip that does not tell", "pip", func(h *host) { h.tool("pip", "exit 0") }, "", "", "pip does not tell which index it uses", "--allow HOST"},
+		{"python without pip", "pip", func(h *host) { h.tool("python3", "echo No module named pip >&2; exit 1") }, "", "", "No module named pip", "--allow HOST"},
+		{"no pip", "pip", func(*host) {}, "", "", "no pip on the PATH", "install pip"},
+
+		{"cargo's own index, across two reads", "cargo", func(h *host) { h.write(h.bin+"/cargo", cargoBinary, 0o755) }, "index.example.io:443 *.example.io:443", "", "", ""},
+		{"cargo behind rustup", "cargo", func(h *host) {
+			h.write(h.home+"/toolchain/cargo", "xx sparse+https://index.example.io/ xx", 0o755)
+			h.tool("rustup", `[ "$*" = "which cargo" ] && echo `+h.home+`/toolchain/cargo`)
+			h.must(os.Symlink("rustup", h.bin+"/cargo"))
+		}, "index.example.io:443 *.example.io:443", "", "", ""},
+		{"cargo with an index right below a suffix", "cargo", func(h *host) { h.write(h.bin+"/cargo", "sparse+https://example.io/", 0o755) }, "example.io:443", "", "", ""},
+		{"cargo with a mirror", "cargo", func(h *host) {
+			h.write(h.bin+"/cargo", cargoBinary, 0o755)
+			h.write(h.home+"/.cargo/config.toml", "[source.main]\nreplace-with = \"a\"\n[source.a]\nreplace-with = \"b\"\n[source.b]\nregistry = \"sparse+https://m.example.com/index/\"\n"+
+				"[registries.corp]\nindex = \"https://git.example.com/index\"\n[build]\njobs = 2\n", 0o644)
+		}, "git.example.com:443 m.example.com:443", "", "", ""},
+		{"cargo with one more registry", "cargo", func(h *host) {
+			h.write(h.bin+"/cargo", "sparse+https://index.example.io/", 0o755)
+			h.write(h.home+"/.cargo/config", "[registries.corp]\nindex = \"sparse+https://corp.example.com/\"\n", 0o644)
+		}, "corp.example.com:443 index.example.io:443 *.example.io:443", "", "", ""},
+		{"cargo with crates in a directory", "cargo", func(h *host) {
+			h.write(h.bin+"/cargo", cargoBinary, 0o755)
+			h.write(h.home+"/.cargo/config.toml", "[source.main]\nreplace-with = \"v\"\n[source.v]\ndirectory = \"/v\"\n", 0o644)
+		}, "", "", "no registry with a host is configured", "--allow HOST"},
+		{"cargo with two indices", "cargo", func(h *host) {
+			h.write(h.bin+"/cargo", "sparse+https://a.example.io/ sparse+https://b.example.io/", 0o755)
+		}, "", "",
+			"holds 2 index URLs", "--allow HOST"},
+		{"cargo with a broken file", "cargo", func(h *host) {
+			h.write(h.bin+"/cargo", cargoBinary, 0o755)
+			h.write(h.home+"/.cargo/config.toml", "[", 0o644)
+		}, "", "", "config.toml: ", "--allow HOST"},
+		{"no cargo", "cargo", func(*host) {}, "", "", "no cargo on the PATH", "install cargo"},
+
+		{"apt", "apt", func(h *host) {
+			h.write(h.etc+"/apt/sources.list", "# deb http://old.example.com/d x main\ndeb\thttp://a.example.com/d bookworm main # x\n"+
+				"deb [arch=amd64 signed-by=/k] https://b.example.com/d x main\ndeb-src cdrom:[Debian]/ x main\ndeb mirror+https://c.example.com/list x main\n", 0o644)
+			h.write(h.etc+"/apt/sources.list.d/x.sources", "Types: deb\nURIs: http://d.example.com:8080/d\n https://e.example.com/d\n# URIs: http://no.example.com\nSuites: x\n\n"+
+				"Enabled: no\nURIs: https://off.example.com/d\n\nuris: file:/x\n\nEnabled: yes\nURIs: https://f.example.com/d", 0o644)
+			h.write(h.etc+"/apt/sources.list.d/y.list.disabled", "deb http://no.example.com/d x main\n", 0o644)
+		}, "a.example.com:80 b.example.com:443 c.example.com:443 d.example.com:8080 e.example.com:443 f.example.com:443", "", "", ""},
+		{"no apt", "apt", func(*host) {}, "", "", "names no source with a host", "--allow HOST"},
+
+		{"github", "github", func(*host) {}, "github.com:443 api.github.com:443 codeload.github.com:443 objects.githubusercontent.com:443 " +
+			"release-assets.githubusercontent.com:443 raw.githubusercontent.com:443 media.githubusercontent.com:443", "", "", ""},
+		{"nothing of that name", "nmp", func(*host) {}, "", "", "no such bundle", "--allow HOST"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHost(t)
+			c.make(h)
+			p, err := h.expand(c.bundle)
+			if c.err != "" {
+				e, ok := errors.AsType[*Error](err)
+				if !ok || !strings.Contains(e.Error(), c.err) || !strings.Contains(e.Hint, c.hint) || strings.Contains(e.Error(), "hunter2") {
+					t.Errorf("got %v, %v, want %q", p, err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff([2]string{c.hosts, c.env}, [2]string{values(p.Net.Allow), envSet(p)}); d != "" {
+				t.Error(d)
+			}
+			if err := p.Check(); err != nil {
+				t.Error(err)
+			}
+			if why := p.Net.Allow[0].Why; !strings.HasPrefix(why, "@"+c.bundle+" (") || !strings.HasSuffix(why, "), from --allow") {
+				t.Error(why)
+			}
+		})
+	}
+}
+
+func TestExpandKeepsTheRest(t *testing.T) {
+	h := newHost(t)
+	h.tool("npm", `echo '{"registry":"https://npm.example.com/"}'`)
+	p := &Profile{
+		Net: Net{Allow: []Item{{"a.example.com", "a"}, {"@npm", "b"}, {"npm.example.com:443", "c"}, {"z.example.com", "d"}}},
+		Env: Env{Pass: []Item{{"npm_config_*", "e"}}},
+	}
+	got, err := h.asker.Expand(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Profile{
+		Net: Net{Allow: []Item{{"a.example.com", "a"}, {"npm.example.com:443", "@npm (npm config get registry), from b"}, {"z.example.com", "d"}}},
+		Env: Env{Pass: []Item{{"npm_config_*", "e"}}}, // the user passes it: not ours to set
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if len(p.Net.Allow) != 4 || p.Net.Allow[1].Value != "@npm" {
+		t.Error("the argument is changed")
+	}
+}
+
+// TestNoToolOfTheProjects: what an agent may have written is not run on the host, wherever the PATH leads. Control: the same
+// tool in the same place is found when nobody writes there.
+func TestNoToolOfTheProjects(t *testing.T) {
+	h := newHost(t)
+	evil := "#!/bin/sh\necho '{\"registry\":\"https://evil.example.com/\"}'\n"
+	h.write(h.project+"/node_modules/.bin/npm", evil, 0o755)
+	h.write(h.home+"/cache/npm", evil, 0o755)
+	h.must(os.Symlink(h.project+"/node_modules/.bin", h.home+"/linked"))
+	h.must(os.Mkdir(h.home+"/links", 0o755))
+	h.must(os.Symlink(h.project+"/node_modules/.bin/npm", h.home+"/links/npm"))
+	t.Chdir(h.project + "/node_modules")
+	write := []Item{{"~/cache", "w"}}
+	for _, path := range []string{h.project + "/node_modules/.bin", h.home + "/linked", h.home + "/links", h.home + "/cache", ".bin", ""} {
+		h.asker.Env = []string{"HOME=" + h.home, "PATH=" + path}
+		p := &Profile{FS: FS{Write: write}, Net: Net{Allow: []Item{{"@npm", "x"}}}}
+		if got, err := h.asker.Expand(context.Background(), p); err == nil {
+			t.Errorf("%s: %s", path, values(got.Net.Allow))
+		}
+		if !filepath.IsAbs(path) {
+			continue
+		}
+		trusting := h.asker
+		trusting.Avoid, p.FS.Write = nil, nil
+		if got, err := trusting.Expand(context.Background(), p); err != nil || values(got.Net.Allow) != "evil.example.com:443" {
+			t.Errorf("control: %s: %v, %v", path, got, err)
+		}
+	}
+	h.tool("npm", `echo '{"registry":"https://npm.example.com/"}'`)
+	h.asker.Env = []string{"HOME=" + h.home, "PATH=" + h.project + "/node_modules/.bin:" + h.bin}
+	if got := h.hosts("npm"); got != "npm.example.com:443" {
+		t.Errorf("the next on the PATH: %s", got)
+	}
+	h.asker.Dir = h.project
+	if got, err := h.expand("npm"); err == nil {
+		t.Errorf("run in the project: %s", values(got.Net.Allow))
+	}
+}
+
+// TestToolsSeeAShortEnvironment: a variable that the project's scripts export does not steer the tool.
+func TestToolsSeeAShortEnvironment(t *testing.T) {
+	h := newHost(t)
+	h.tool("npm", "/usr/bin/env >"+h.home+"/seen; /bin/pwd >"+h.home+"/cwd; [ ! -t 0 ] && echo '{\"registry\":\"https://npm.example.com/\"}'")
+	h.asker.Env = append(h.asker.Env, "npm_config_registry=https://evil.example.com/", "NPM_CONFIG_REGISTRY=x", "NODE_OPTIONS=--require=/x", "LD_PRELOAD=/x.so", "GOFLAGS=x",
+		"GOENV=/x", "PYTHONPATH=/x", "PIP_CONFIG_FILE=/x", "BASH_ENV=/x", "XDG_CONFIG_HOME="+h.project+"/c", "CARGO_HOME="+h.home+"/cargo", "SECRET=1", "GOPROXY=https://p.example.com")
+	h.hosts("npm")
+	seen, err := os.ReadFile(h.home + "/seen")
+	h.must(err)
+	var got []string
+	for line := range strings.Lines(string(seen)) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "_=") && !strings.HasPrefix(line, "PWD=") { // the shell's own
+			got = append(got, line)
+		}
+	}
+	slices.Sort(got)
+	want := []string{"CARGO_HOME=" + h.home + "/cargo", "GOPROXY=https://p.example.com", "HOME=" + h.home, "LC_ALL=C", "PATH=" + h.bin, "npm_config_logs_max=0", "npm_config_update_notifier=false"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if cwd, _ := os.ReadFile(h.home + "/cwd"); strings.TrimSpace(string(cwd)) != h.home {
+		t.Errorf("run in %s", cwd)
+	}
+}
+
+// TestAToolThatHangs: the time is up, and the whole tree of processes is gone. A child holds the writing end of a FIFO, so the
+// reader's end of file is the proof.
+func TestAToolThatHangs(t *testing.T) {
+	h := newHost(t)
+	fifo := h.home + "/fifo"
+	h.must(syscall.Mkfifo(fifo, 0o600))
+	h.tool("npm", "exec 9>"+fifo+"\n/bin/sleep 1000 &\necho started >&9\nwait\n")
+	h.asker.Timeout = 300 * time.Millisecond
+	read := make(chan string)
+	go func() {
+		text, err := os.ReadFile(fifo)
+		read <- fmt.Sprint(string(text), err)
+	}()
+	p, err := h.expand("npm")
+	if err == nil || !strings.Contains(err.Error(), "npm config list --json --global: no answer within 300ms") {
+		t.Errorf("%v, %v", p, err)
+	}
+	select {
+	case got := <-read:
+		if got != "started\n<nil>" {
+			t.Error(got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a child of the tool still runs")
+	}
+}
+
+func TestACallerThatGoesAway(t *testing.T) {
+	h := newHost(t)
+	fifo := h.home + "/fifo"
+	h.must(syscall.Mkfifo(fifo, 0o600))
+	h.tool("npm", "echo up >"+fifo+"\nexec /bin/sleep 1000\n")
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		f, err := os.Open(fifo)
+		if err == nil {
+			_, _ = io.ReadAll(f)
+			f.Close()
+		}
+		cancel()
+	}()
+	h.asker.Timeout = time.Minute
+	_, err := h.asker.Expand(ctx, &Profile{Net: Net{Allow: []Item{{"@npm", "x"}}}})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestAnswersAreKept(t *testing.T) {
+	h := newHost(t)
+	asked := h.home + "/asked"
+	script := "echo x >>" + asked + "; echo '{\"registry\":\"https://npm.example.com/\"}'"
+	h.tool("npm", script)
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	h.asker.CacheDir, h.asker.Now = h.home+"/state/bundles", func() time.Time { return now }
+	want := 0
+	step := func(name string, asks int) {
+		t.Helper()
+		want += asks
+		if got := h.hosts("npm"); got != "npm.example.com:443" {
+			t.Errorf("%s: %s", name, got)
+		}
+		data, err := os.ReadFile(asked)
+		h.must(err)
+		if got := strings.Count(string(data), "x"); got != want {
+			t.Errorf("%s: asked %d times, want %d", name, got, want)
+		}
+	}
+	step("first", 1)
+	step("again", 0)
+	now = now.Add(24*time.Hour - time.Second)
+	step("within the day", 0)
+	now = now.Add(time.Second)
+	step("after a day", 1)
+	now = now.Add(-time.Hour)
+	step("the clock went back", 1)
+	h.write(h.home+"/.npmrc", "registry=x\n", 0o600)
+	step("the user's file came", 1)
+	h.write(h.home+"/.npmrc", "registry=xy\n", 0o600)
+	step("the user's file changed", 1)
+	h.tool("npm", script+" #")
+	step("the tool changed", 1)
+	h.asker.Env = append(h.asker.Env, "NVM_DIR=/x")
+	step("the environment changed", 1)
+	h.asker.Env = append(h.asker.Env, "UNRELATED=/x")
+	step("what the tool does not see", 0)
+	file := h.asker.CacheDir + "/npm.json"
+	info, err := os.Stat(file)
+	h.must(err)
+	if info.Mode().Perm() != 0o600 {
+		t.Error(info.Mode())
+	}
+	h.write(file, "{", 0o600)
+	step("a broken file", 1)
+	h.must(os.RemoveAll(h.home + "/state"))
+	h.write(h.home+"/state", "", 0o600)
+	step("no place to keep it", 1)
+	h.asker.CacheDir = ""
+	step("no cache", 1)
+
+	h = newHost(t)
+	h.asker.CacheDir = h.home + "/state"
+	h.tool("npm", "exit 1")
+	if _, err := h.expand("npm"); err == nil {
+		t.Error("an error is no answer")
+	}
+	h.tool("npm", script) // another size
+	if got := h.hosts("npm"); got != "npm.example.com:443" {
+		t.Error(got)
+	}
+}
+
+// TestTheProjectsFilesHaveNoSay runs the real npm in a project that is written by an agent. Control: asked in the project, npm
+// does answer what the project says. (go env has no such file for GOPROXY, pip none in the directory, and cargo is not run.)
+func TestTheProjectsFilesHaveNoSay(t *testing.T) {
+	if _, err := exec.LookPath("npm"); err != nil {
+		t.Fatal("the tests need npm")
+	}
+	h := newHost(t)
+	h.write(h.project+"/.npmrc", "registry=http://evil.example.com/\n@acme:registry=http://evil.example.com/\n", 0o644)
+	h.write(h.project+"/package.json", "{}", 0o644)
+	h.write(h.home+"/.npmrc", "registry=http://user.example.com:81/\n@mine:registry=https://scope.example.com/\n", 0o600)
+	h.asker.Env = []string{"HOME=" + h.home, "PATH=" + os.Getenv("PATH")}
+	h.asker.Timeout = time.Minute // the machine may be busy
+	t.Chdir(h.project)
+	control := exec.Command("npm", "config", "get", "registry")
+	control.Env = h.asker.Env
+	if out, err := control.Output(); strings.TrimSpace(string(out)) != "http://evil.example.com/" {
+		t.Fatalf("control: in the project npm says %q, %v", out, err)
+	}
+	const want = "scope.example.com:443 user.example.com:81"
+	if got := h.hosts("npm"); got != want {
+		t.Errorf("got %s", got)
+	}
+	// And if it were run in the project after all, npm is told to leave the file unread.
+	h.asker.Avoid, h.asker.Dir = nil, h.project
+	if got := h.hosts("npm"); got != want {
+		t.Errorf("in the project: %s", got)
+	}
+	if logs, _ := filepath.Glob(h.home + "/.npm/_logs/*"); len(logs) > 0 {
+		t.Errorf("npm wrote %q", logs)
+	}
+}
