@@ -415,7 +415,7 @@ func TestTheProjectsFilesHaveNoSay(t *testing.T) {
 	h.asker.Timeout = time.Minute // the machine may be busy
 	t.Chdir(h.project)
 	control := exec.Command("npm", "config", "get", "registry")
-	control.Env = h.asker.Env
+	control.Env = append(slices.Clone(h.asker.Env), "npm_config_logs_max=0")
 	if out, err := control.Output(); strings.TrimSpace(string(out)) != "http://evil.example.com/" {
 		t.Fatalf("control: in the project npm says %q, %v", out, err)
 	}
