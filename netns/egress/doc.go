@@ -46,6 +46,13 @@
 // IPv4 address. A rule's Private lets private ones pass but never metadata; a rule's Connect is the user's own word and is not judged.
 // (VPN clients that answer names from 198.18.0.0/15 on the host make every name private: such hosts need Private.)
 //
+// # The door
+//
+// [New] makes a [Door] of a [Config]; [Door.Serve] takes TCP listeners that accept on every address of the range, one for each of
+// [Door.Ports], and [Door.ServeDNS] the UDP socket of the gateway address. The address that a connection was opened to says what it
+// is: port 53 of the gateway address is DNS, its port 3128 the proxy (CONNECT and absolute-form HTTP), the explaining address an
+// explanation, the address of a name that name. [Limits] bound each thing that the jail can make the door hold.
+//
 // # What the core does not do
 //
 //   - It does not see inside a tunnel. After the first ClientHello the bytes are the client's and the server's: a server that
