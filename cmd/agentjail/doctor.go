@@ -2,7 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/agentjail/agentjail/sandbox"
@@ -21,38 +22,65 @@ func (a *app) doctorCommand() *subcommand {
 				return err
 			}
 			checks := sandbox.Doctor(ctx, host)
-			for _, c := range checks {
-				if !c.OK {
-					a.code = exitFailed
-				}
+			if !stands(checks) {
+				a.code = exitFailed
 			}
 			if a.flags.out.json {
 				return a.answer(checks)
 			}
-			return a.printChecks(checks)
+			return printChecks(a.Out, checks)
 		},
 	}
 }
 
-// printChecks prints one line a step, and what to do under each that failed.
-func (a *app) printChecks(checks []sandbox.Check) error {
-	var text strings.Builder
+// stands says whether a jail can be built here: what is optional may fail.
+func stands(checks []sandbox.Check) bool {
+	return !slices.ContainsFunc(checks, func(c sandbox.Check) bool { return !c.OK && !c.Optional })
+}
+
+// printChecks prints one line a step; under each that failed, what stands in the way and what to type.
+func printChecks(w io.Writer, checks []sandbox.Check) error {
+	p := &page{w: w}
 	for _, c := range checks {
 		verdict := "ok  "
-		if !c.OK {
+		switch {
+		case !c.OK && c.Optional:
+			verdict = "weak"
+		case !c.OK:
 			verdict = "FAIL"
 		}
-		fmt.Fprintf(&text, "%s  %s", verdict, printable(c.Step))
-		if c.Err != "" {
-			fmt.Fprintf(&text, ": %s", printable(c.Err))
+		p.line("%s  %-15s  %s", verdict, printable(c.Step), printable(outcome(c)))
+		if c.OK {
+			continue
 		}
-		text.WriteByte('\n')
-		if c.Hint != "" {
-			for _, line := range strings.Split(strings.TrimRight(c.Hint, "\n"), "\n") {
-				fmt.Fprintf(&text, "      %s\n", printable(line))
+		if c.Setting != "" {
+			p.line("      setting: %s", printable(c.Setting))
+		}
+		for i, line := range strings.Split(strings.TrimRight(c.Fix, "\n"), "\n") {
+			switch {
+			case c.Fix == "":
+			case i == 0:
+				p.line("      fix:     %s", printable(line))
+			default:
+				p.line("%s", printable(line)) // at the margin: a file in a here-document is pasted as it stands
 			}
 		}
 	}
-	_, err := fmt.Fprint(a.Out, text.String())
-	return err
+	if stands(checks) {
+		p.line("A jail can stand on this machine.")
+	} else {
+		p.line("No jail can stand on this machine yet.")
+	}
+	return p.err
+}
+
+// outcome is the call and what came of it.
+func outcome(c sandbox.Check) string {
+	var parts []string
+	for _, part := range []string{c.Call, c.Errno, c.Message} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ": ")
 }

@@ -61,8 +61,12 @@ _agentjail() {
         *) mapfile -t COMPREPLY < <(compgen -W 'list show check --json --help' -- "$cur") ;;
         esac ;;
     trust | untrust) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
-    doctor | report | version) mapfile -t COMPREPLY < <(compgen -W '--json --help' -- "$cur") ;;
-    log) mapfile -t COMPREPLY < <(compgen -W '--json --follow -f --help' -- "$cur") ;;
+    doctor | version) mapfile -t COMPREPLY < <(compgen -W '--json --help' -- "$cur") ;;
+    log | report)
+        local dir=${XDG_STATE_HOME:-$HOME/.local/state}/agentjail/sessions ids=''
+        [[ -d $dir ]] && ids=$(ls "$dir")
+        [[ $sub == log ]] && ids+=' --follow -f'
+        mapfile -t COMPREPLY < <(compgen -W "$ids --json --help" -- "$cur") ;;
     completion) mapfile -t COMPREPLY < <(compgen -W 'bash zsh fish --help' -- "$cur") ;;
     esac
 }

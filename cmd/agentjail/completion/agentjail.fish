@@ -31,6 +31,13 @@ function __agentjail_profiles
     agentjail profiles list 2>/dev/null | string replace -r ' .*' ''
 end
 
+function __agentjail_sessions
+    set -l state $XDG_STATE_HOME
+    test -n "$state"; or set state ~/.local/state
+    set -l dirs $state/agentjail/sessions/*
+    string replace -r '.*/' '' -- $dirs
+end
+
 complete -c agentjail -f
 complete -c agentjail -n __agentjail_behind_dashes -a '(__agentjail_command)'
 
@@ -72,4 +79,5 @@ complete -c agentjail -n "__agentjail_sub profiles" -a 'list show check'
 complete -c agentjail -n "__agentjail_sub profiles; and contains -- show (commandline -opc)" -a '(__agentjail_profiles)'
 complete -c agentjail -n "__agentjail_sub profiles; and contains -- check (commandline -opc)" -F
 complete -c agentjail -n "__agentjail_sub trust untrust" -x -a '(__fish_complete_directories)'
+complete -c agentjail -n "__agentjail_sub log report" -a '(__agentjail_sessions)'
 complete -c agentjail -n "__agentjail_sub completion" -a 'bash zsh fish'
