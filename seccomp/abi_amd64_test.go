@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 )
@@ -41,24 +40,6 @@ func TestForeignABIsAreKilled(t *testing.T) {
 			t.Errorf("%s: control, no filter: signal %v", door, sig)
 		}
 	}
-}
-
-// compileC builds source and opens the binary, so that a user who cannot reach the directory can be given it.
-func compileC(t *testing.T, source string) *os.File {
-	t.Helper()
-	in, out := filepath.Join(t.TempDir(), "a.c"), filepath.Join(t.TempDir(), "a.out")
-	if err := os.WriteFile(in, []byte(source), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if text, err := exec.Command("gcc", "-O1", "-o", out, in).CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v\n%s", err, text)
-	}
-	f, err := os.Open(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return f
 }
 
 // becomeUnder runs binary under program and gives the signal that ended it, or 0.

@@ -4,7 +4,7 @@ package seccomp
 // skipped on the other; the old calls without "at", dup2, fork and their like exist on amd64 alone.
 //
 // Left out on purpose, so that they answer ENOSYS: get_mempolicy, mbind and set_mempolicy (libnuma reads ENOSYS as a machine
-// without NUMA and carries on; EPERM makes it complain), modify_ldt (16-bit segments, for 32-bit Wine; CVE-2015-5157),
+// without NUMA and carries on; EPERM makes it complain), modify_ldt (16-bit segments, for 32-bit Wine; CVE-2017-17053),
 // fanotify_* (file watchers use inotify), memfd_secret, remap_file_pages, process_madvise, move_pages, ustat, sysfs, uselib.
 func allowedCalls() []rule {
 	return []rule{

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
@@ -115,4 +116,22 @@ func tryAll() map[string]syscall.Errno {
 		_, _, result[a.String()] = syscall.RawSyscall6(uintptr(number), a.args[0], a.args[1], a.args[2], a.args[3], a.args[4], a.args[5])
 	}
 	return result
+}
+
+// compileC builds source and opens the binary, so that a user who cannot reach the directory can be given it.
+func compileC(t *testing.T, source string, flags ...string) *os.File {
+	t.Helper()
+	in, out := filepath.Join(t.TempDir(), "a.c"), filepath.Join(t.TempDir(), "a.out")
+	if err := os.WriteFile(in, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := exec.Command("gcc", append([]string{"-g", "-O1", "-o", out, in}, flags...)...).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, text)
+	}
+	f, err := os.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }

@@ -11,7 +11,7 @@ func refusedCalls() []rule {
 		}},
 		// unshare(2) is refused whole: without CLONE_NEW* flags it is hardly used, and NEWTIME has no bit of its own in clone(2).
 		{why: "other namespaces", clauses: always(eperm), names: []string{"setns", "unshare"}},
-		// CVE-2014-9357 ("Shocker"): a file handle names a file of the host below any mount. Making one is of no use without opening one.
+		// CVE-2014-3519, and the exploit called Shocker: a file handle names a file of the host below any mount. Making one is of no use without opening one.
 		{why: "files by handle, past the mounts", clauses: always(eperm), names: []string{"name_to_handle_at", "open_by_handle_at"}},
 		{why: "programs in the kernel and its counters (CVE-2021-3490, CVE-2023-2235)", clauses: always(eperm), names: []string{
 			"bpf", "perf_event_open",
