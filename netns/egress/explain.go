@@ -124,6 +124,9 @@ func answer(w http.ResponseWriter, req *http.Request, profile string, r *refusal
 	h.Set("X-Agentjail-Reason", string(r.reason))
 	h.Set("Cache-Control", "no-store") // the next session may allow it
 	h.Set("X-Content-Type-Options", "nosniff")
+	if r.reason == BadRequest || req.Method == http.MethodConnect {
+		h.Set("Connection", "close") // what follows on the connection was meant for somebody else
+	}
 	accept := req.Header.Get("Accept")
 	if strings.Contains(accept, "application/json") || strings.Contains(accept, "+json") {
 		h.Set("Content-Type", "application/json")

@@ -187,9 +187,6 @@ func (w *web) deny(rw http.ResponseWriter, req *http.Request, s *session, why *r
 		e.Method, e.Path, e.Status = req.Method, req.URL.EscapedPath(), why.reason.status()
 		w.door.ledger.emit(e)
 	}
-	if why.reason == BadRequest || req.Method == http.MethodConnect {
-		rw.Header().Set("Connection", "close") // what follows on the connection was never meant for this door
-	}
 	answer(rw, req, w.door.profile, why)
 }
 
@@ -240,8 +237,8 @@ func rewrite(r *httputil.ProxyRequest) {
 	if up := r.Out.Header.Get("Upgrade"); up != "" && !strings.EqualFold(up, "websocket") {
 		r.Out.Header.Del("Upgrade")
 		r.Out.Header.Del("Connection")
-		r.Out.Header.Del("Http2-Settings")
 	}
+	r.Out.Header.Del("Http2-Settings")
 	if len(r.In.TransferEncoding) > 0 {
 		if r.In.Trailer == nil {
 			r.In.Trailer = http.Header{} // trailers that were not announced

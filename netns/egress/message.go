@@ -164,8 +164,8 @@ func (h *head) agree(hasHost bool) error {
 		return bad("request target")
 	case u.User != nil:
 		return &ambiguous{reason: BadName, detail: "user information in the request target", host: u.Hostname()}
-	case !hasHost:
-		return nil
+	case !hasHost || strings.EqualFold(u.Host, h.host):
+		return nil // one name, which the handler judges
 	}
 	a, aport, areason := authority(u.Host, 80)
 	b, bport, breason := authority(h.host, 80)

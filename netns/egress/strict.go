@@ -127,7 +127,7 @@ func (s *strict) judge() (bool, error) {
 		s.pass, s.state = 2, inChunkLine
 	case inTrail:
 		n, err := trailEnd(s.buf)
-		if n == 0 && err == nil && len(s.buf) > maxTrail {
+		if err == nil && (n > maxTrail || n == 0 && len(s.buf) > maxTrail) {
 			err = errTooLong("trailer section", maxTrail)
 		}
 		if n == 0 || err != nil {
@@ -141,7 +141,7 @@ func (s *strict) judge() (bool, error) {
 func (s *strict) judgeHead() (bool, error) {
 	n, err := headEnd(s.buf, s.seen)
 	s.seen = len(s.buf) // byte by byte a head would cost the square of its length
-	if n == 0 && err == nil && len(s.buf) > maxHead {
+	if err == nil && (n > maxHead || n == 0 && len(s.buf) > maxHead) {
 		err = errTooLong("request head", maxHead)
 	}
 	if err != nil {
