@@ -17,7 +17,8 @@ import (
 // The agent writes the project, and a project can configure a tool (.npmrc, go.work, pip.conf, .cargo/config.toml) or hold the
 // tool itself (.venv/bin, node_modules/.bin on the PATH). So a tool runs in Dir and never in the project, with a short list of
 // the caller's variables and none that a project's scripts export (npm_config_*, GOFLAGS, PYTHON*, NODE_OPTIONS, …), and a tool
-// that lies in Avoid, or in a place that the profile makes writable, is passed over.
+// that lies in Avoid, or in a place that the profile makes writable, is passed over. A profile that makes the tool's own
+// configuration writable cannot have the bundle.
 type Asker struct {
 	// CacheDir keeps answers for a day; "" keeps none. It decides what is reachable, so it belongs below $XDG_STATE_HOME, where
 	// no jail writes, and not in ~/.cache, which people do share with one.
@@ -52,6 +53,9 @@ func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
 		if !ok {
 			out.Net.Allow = join(out.Net.Allow, []Item{i})
 			continue
+		}
+		if p.Net.Mode.Value == "none" {
+			continue // nothing is reachable, so nothing need be known
 		}
 		got, err := a.ask(ctx, name)
 		if err != nil {
@@ -96,6 +100,11 @@ func (a Asker) ask(ctx context.Context, name string) (*answer, error) {
 	q, err := a.question(name)
 	if err != nil {
 		return nil, err
+	}
+	for _, file := range q.inputs {
+		if a.avoided(file) {
+			return nil, fmt.Errorf("%s has a say in the answer, and the jail writes it", printable(file))
+		}
 	}
 	return a.cached(name, q.inputs, func() (*answer, error) {
 		got, err := q.run(ctx)

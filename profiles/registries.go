@@ -22,14 +22,15 @@ func (a Asker) npm() (question, error) {
 	root := filepath.Dir(filepath.Dir(t.name))
 	inputs := []string{t.name, t.file, a.path("~/.npmrc"), filepath.Join(root, "etc/npmrc"), filepath.Join(filepath.Dir(filepath.Dir(t.file)), "npmrc")}
 	return question{inputs, func(ctx context.Context) (*answer, error) {
-		// Without the two settings npm writes a log file and asks its registry whether it is up to date.
-		out, err := a.run(ctx, t, []string{"npm_config_logs_max=0", "npm_config_update_notifier=false"}, "config", "list", "--json", "--global")
+		config, err := a.npmConfig(ctx, t)
 		if err != nil {
 			return nil, err
 		}
-		var config map[string]any
-		if err := json.Unmarshal(out, &config); err != nil {
-			return nil, fmt.Errorf("npm config list --json: %w", err)
+		// A variable outranks the project's .npmrc, which may name a registry that the user allows besides: so it is set for a
+		// mirror alone.
+		bare, err := a.npmConfig(ctx, t, "npm_config_userconfig=/nonexistent/user", "npm_config_globalconfig=/nonexistent/global")
+		if err != nil {
+			return nil, err
 		}
 		got := &answer{}
 		for _, key := range slices.Sorted(maps.Keys(config)) {
@@ -41,12 +42,26 @@ func (a Asker) npm() (question, error) {
 			if err := got.allow(url, why); err != nil {
 				return nil, err
 			}
-			if key == "registry" {
+			if key == "registry" && url != bare[key] {
 				got.set("npm_config_registry", url, why)
 			}
 		}
 		return got, nil
 	}}, nil
+}
+
+func (a Asker) npmConfig(ctx context.Context, t tool, env ...string) (map[string]any, error) {
+	// Without the two settings npm writes a log file and asks its registry whether it is up to date.
+	env = append(env, "npm_config_logs_max=0", "npm_config_update_notifier=false")
+	out, err := a.run(ctx, t, env, "config", "list", "--json", "--global")
+	if err != nil {
+		return nil, err
+	}
+	var config map[string]any
+	if err := json.Unmarshal(out, &config); err != nil {
+		return nil, fmt.Errorf("npm config list --json: %w", err)
+	}
+	return config, nil
 }
 
 // golang asks `go env`. GOTOOLCHAIN=local and GOWORK=off: a go.mod or go.work must not make the go command fetch and run another
