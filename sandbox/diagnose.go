@@ -123,8 +123,8 @@ func contained() []cause {
 		{steps: []string{StepProc}, errnos: refused, holds: inContainer,
 			advice: fixed("the outer container masks parts of /proc", "docker run --security-opt systempaths=unconfined; podman run --security-opt unmask=ALL; "+
 				"Kubernetes: securityContext.procMount: Unmasked")},
-		{steps: namespaces(), errnos: []unix.Errno{unix.EROFS}, holds: inContainer,
-			advice: fixed("/proc/sys is read-only in the outer container", "docker run --security-opt systempaths=unconfined; podman run --security-opt unmask=ALL")},
+		{steps: namespaces(), errnos: []unix.Errno{unix.EROFS},
+			advice: fixed("/proc/sys is read-only, as in most containers", "docker run --security-opt systempaths=unconfined; podman run --security-opt unmask=ALL")},
 		{steps: append(namespaces(), StepSeccomp), errnos: refused, holds: inContainer,
 			advice: fixed("the outer container refuses the call", "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined "+
 				"--security-opt systempaths=unconfined; podman run --security-opt seccomp=unconfined --security-opt unmask=ALL")},
