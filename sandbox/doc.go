@@ -14,7 +14,7 @@
 //
 // # Processes and namespaces
 //
-//	host's namespaces            U0 + N0 + own mounts          jail: mnt pid ipc uts cgroup N1, all owned by U0
+//	host's namespaces            U0 + N0 + own mounts, pids    jail: mnt pid ipc uts cgroup N1, all owned by U0
 //	┌──────────────────┐ clone   ┌─────────────────────┐ libcontainer ┌──────────────────────────────────────┐
 //	│ launcher         │ ──────► │ gateway             │ ───────────► │ init, PID 1 ──── U1 ──► command      │
 //	│  door: dials out │ ◄────── │  gw0 198.18.0.1 ◄───┼──── veth ────┼─ eth0 198.18.0.2                     │
@@ -66,8 +66,9 @@
 //
 // # Life and death
 //
-// init ends the jail when the command ends, and the kernel ends everything in a PID namespace whose PID 1 dies. init dies with the
-// gateway (pdeathsig) and with the launcher (end of file on its socket); the gateway dies with the launcher (pdeathsig). Mounts,
+// init ends the jail when the command ends, and the kernel ends everything in a PID namespace whose PID 1 dies. The gateway is PID 1 of
+// a namespace around the jail's, so whatever it has started dies with it, half-made containers included; it dies with the launcher
+// (pdeathsig, and end of file on its socket for the moment before that is set). Mounts,
 // links and sockets belong to namespaces and go with the last process. What a session leaves on the host is its record under the
 // state directory, and its private home if that was asked to persist.
 //

@@ -9,8 +9,9 @@ import (
 	"github.com/agentjail/agentjail/netns"
 )
 
-// gatewayMain is the gateway: root of U0, in N0 and in a private copy of the host's mounts, with descriptor 3 its socket. It returns
-// its exit status. The launcher's death kills it (PR_SET_PDEATHSIG, set by the launcher's fork), and its own death ends init.
+// gatewayMain is the gateway: root of U0, PID 1 of a namespace around the jail's, in N0 and in a private copy of the host's mounts, with
+// descriptor 3 its socket. It returns its exit status. The launcher's death kills it (PR_SET_PDEATHSIG, set by the launcher's fork),
+// and its own death ends everything that it started (pid_namespaces(7)).
 func gatewayMain() int {
 	c, err := openChannel(os.NewFile(3, "launcher"))
 	if err != nil {
@@ -41,6 +42,9 @@ func gateway(c *channel, m *message) (int, error) {
 	}
 	stdio, initSock, exe := [3]*os.File(files[:3]), files[3], files[4]
 
+	if err := gatewayMounts(); err != nil {
+		return 0, err
+	}
 	link, err := gatewayNetwork(c, s)
 	if err != nil {
 		return 0, err
@@ -104,6 +108,18 @@ func gatewayNetwork(c *channel, s *gatewayStart) (*netns.Link, error) {
 	return link, nil
 }
 
+// gatewayMounts cuts the host's mounts off and mounts a /proc of our own PID namespace: libcontainer looks processes up there.
+func gatewayMounts() error {
+	// The host's mounts stop reaching us, and ours never reached it.
+	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		return &Error{Step: StepMountNamespace, Err: fmt.Errorf("make / private: %w", err)}
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return &Error{Step: StepProc, Err: fmt.Errorf("mount /proc: %w", err)}
+	}
+	return nil
+}
+
 // gatewayRoot makes the jail's tree on a tmpfs that only this mount namespace sees: nothing of it is ever on the host, and the kernel
 // takes it away with the last process.
 func gatewayRoot(s *gatewayStart, trees []*os.File) error {
@@ -116,10 +132,6 @@ func gatewayRoot(s *gatewayStart, trees []*os.File) error {
 			return nil
 		}
 		return &Error{Step: StepRoot, Err: fmt.Errorf("%s: %w", what, err)}
-	}
-	// The host's mounts stop reaching us, and ours never reached it.
-	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
-		return &Error{Step: StepMountNamespace, Err: fmt.Errorf("make / private: %w", err)}
 	}
 	unix.Umask(0o022)
 	// The sources come first: some may lie below the directory that is covered next.

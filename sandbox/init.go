@@ -13,8 +13,6 @@ import (
 // initMain is PID 1 of the jail: root of U0 with CAP_SETFCAP alone, descriptor 3 its socket to the launcher. It starts the command,
 // reaps, forwards signals and ends the jail with the command. It returns its exit status, which nobody reads.
 func initMain() int {
-	// libcontainer's own setting does not survive its clones; a dead gateway ends us, and a dead launcher is seen on the socket.
-	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 	unix.Close(4) // our own binary
 	c, err := openChannel(os.NewFile(3, "launcher"))
 	if err != nil {

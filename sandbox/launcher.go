@@ -19,7 +19,9 @@ type gatewayProcess struct {
 	stderr  *bytes.Buffer // what Go's runtime says when it crashes
 }
 
-// startGateway clones the gateway into U0, N0 and a mount namespace. U0 maps its 0 to one id of the host: the caller's own, which
+// startGateway clones the gateway into U0, N0, a mount namespace and a PID namespace around the jail's own. The last is what makes its
+// death the end of everything at any moment: a process of libcontainer's, half way through its clones, has no parent-death signal
+// and may wait for ever on a FIFO that a dead gateway will not open. U0 maps its 0 to one id of the host: the caller's own, which
 // needs no privilege and no /etc/subuid, or the one that a launcher started by uid 0 prefers.
 func startGateway(id Identity, h *Host) (*gatewayProcess, error) {
 	ours, theirs, err := newChannel()
@@ -30,7 +32,7 @@ func startGateway(id Identity, h *Host) (*gatewayProcess, error) {
 	g := &gatewayProcess{channel: ours, stderr: new(bytes.Buffer)}
 	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName}, Env: []string{}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
 		SysProcAttr: &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET,
+			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: id.HostUID, Size: 1}},
 			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: id.HostGID, Size: 1}},
 			Pdeathsig:   unix.SIGKILL,
@@ -44,7 +46,7 @@ func startGateway(id Identity, h *Host) (*gatewayProcess, error) {
 	}
 	if err := g.cmd.Start(); err != nil {
 		ours.Close()
-		return nil, fmt.Errorf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWNET): %w", err)
+		return nil, fmt.Errorf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWNET|CLONE_NEWPID): %w", err)
 	}
 	return g, nil
 }

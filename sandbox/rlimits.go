@@ -22,12 +22,22 @@ func rlimits(limits []Limit) []rlimit {
 	for _, l := range limits {
 		switch {
 		case l.Name == "files" && l.Count > 0:
-			out = append(out, rlimit{unix.RLIMIT_NOFILE, uint64(l.Count), uint64(l.Count)})
+			out = append(out, atMost(unix.RLIMIT_NOFILE, uint64(l.Count)))
 		case l.Name == "pids" && l.Count > 0 && countsTasks(diskFiles{}):
-			out = append(out, rlimit{unix.RLIMIT_NPROC, uint64(l.Count), uint64(l.Count)})
+			out = append(out, atMost(unix.RLIMIT_NPROC, uint64(l.Count)))
 		}
 	}
 	return out
+}
+
+// atMost gives the limit n, or the caller's own where that is lower: raising it takes CAP_SYS_RESOURCE (setrlimit(2)), and a wall that
+// is lower than asked for stands.
+func atMost(resource int, n uint64) rlimit {
+	var now unix.Rlimit
+	if err := unix.Getrlimit(resource, &now); err == nil {
+		n = min(n, now.Max)
+	}
+	return rlimit{resource, n, n}
 }
 
 // countsTasks says whether RLIMIT_NPROC counts per user namespace here.
