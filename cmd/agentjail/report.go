@@ -86,11 +86,11 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 
 // ending says in one line how a run ended.
 func ending(r *sandbox.Report) string {
-	switch {
-	case r.Signal != "":
-		return fmt.Sprintf("killed by %s, exit status %d", r.Signal, r.ExitCode)
-	case r.EndedBy == "command":
+	switch r.EndedBy {
+	case "command":
 		return fmt.Sprintf("exit status %d", r.ExitCode)
+	case "signal":
+		return fmt.Sprintf("killed by %s, exit status %d", r.Signal, r.ExitCode)
 	default:
 		return fmt.Sprintf("by %s, exit status %d", r.EndedBy, r.ExitCode)
 	}

@@ -54,7 +54,7 @@ func (a *app) failed(argv []string, started time.Time, err error) error {
 	r := &sandbox.Report{
 		Version: 1, Command: append([]string{}, argv...), Started: started, Finished: time.Now(),
 		ExitCode: exitFailed, EndedBy: "error",
-		Error: &sandbox.ReportError{Step: stepOf(err), Message: err.Error(), Hint: hintOf(err)},
+		Error: &sandbox.ReportError{Step: stepOf(err), Message: messageOf(err), Hint: hintOf(err)},
 	}
 	empty(&r.Degraded)
 	empty(&r.Secrets)
@@ -98,14 +98,20 @@ func (a *app) tell(r *sandbox.Report) {
 // refused says in one line what the door refused, "" when nothing was: the first few, each once.
 func refused(r *sandbox.Report) string {
 	const shown = 3
+	met := map[string]bool{}
+	for _, d := range r.Net.Denied {
+		met[d.Host] = met[d.Host] || d.Port != 0
+	}
 	var total int64
 	var list []string
 	for _, d := range r.Net.Denied {
+		if d.Port == 0 && met[d.Host] {
+			continue // the name was refused to the resolver, and again at the address that explains: one refusal to a person
+		}
 		total += d.Count
-		what := hostPort(d.Host, d.Port) + " (" + string(d.Reason) + ")"
 		switch {
 		case len(list) < shown:
-			list = append(list, printable(what))
+			list = append(list, fmt.Sprintf("%s (%s)", printable(hostPort(d.Host, d.Port)), d.Reason))
 		case len(list) == shown:
 			list = append(list, "…")
 		}
