@@ -45,9 +45,11 @@ func TestNoToolOfTheProjects(t *testing.T) {
 		}
 	}
 	h.tool("npm", `echo '{"registry":"https://npm.example.com/"}'`)
-	h.asker.Env = []string{"HOME=" + h.home, "PATH=" + h.project + "/node_modules/.bin:" + h.bin}
-	if got := h.hosts("npm"); got != "npm.example.com:443" {
-		t.Errorf("the next on the PATH: %s", got)
+	for _, first := range []string{h.project + "/node_modules/.bin", h.home + "/linked", h.home + "/links"} {
+		h.asker.Env = []string{"HOME=" + h.home, "PATH=" + first + ":" + h.bin}
+		if got := h.hosts("npm"); got != "npm.example.com:443" {
+			t.Errorf("the next on the PATH after %s: %s", first, got)
+		}
 	}
 	h.asker.Dir = h.project
 	if got, err := h.expand("npm"); err == nil {
