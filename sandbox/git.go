@@ -73,10 +73,14 @@ func FindRepos(project string, f Files) []string {
 		if err != nil {
 			continue
 		}
-		if _, err := f.Lstat(path.Join(at.dir, ".git")); err == nil {
+		if len(namesLike(entries, ".git")) > 0 {
 			found(at.dir)
+		} else if len(entries) >= maxEntries {
+			if _, err := f.Lstat(path.Join(at.dir, ".git")); err == nil {
+				found(at.dir)
+			}
 		}
-		if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "HEAD" }) && isGitDir(f, at.dir) {
+		if len(namesLike(entries, "HEAD")) > 0 && isGitDir(f, at.dir) {
 			found(at.dir)
 			continue
 		}

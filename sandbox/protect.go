@@ -168,7 +168,7 @@ func (g *guards) shield(p place, why string) {
 		return
 	}
 	mount := Mount{Kind: KindBind, Source: p.path, Target: p.path, ReadOnly: true, IDMap: m.IDMap, Why: why}
-	g.w.tree.add(pins(m.Target, p.path, why)...)
+	g.w.tree.add(pins(m.Target, p.path)...)
 	g.w.tree.add(mount)
 	if !p.info.IsDir() {
 		g.watchHardLink(p, why)

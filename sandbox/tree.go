@@ -85,10 +85,10 @@ func (t *tree) list() []Mount {
 
 // pins gives a pin for each directory between root and name, both left out: a mount below a directory does not keep that directory
 // from being renamed away and made anew without the mount.
-func pins(root, name, why string) []Mount {
+func pins(root, name string) []Mount {
 	var out []Mount
 	for dir := path.Dir(name); strictlyWithin(dir, root); dir = path.Dir(dir) {
-		out = append(out, Mount{Kind: KindPin, Target: dir, Why: "keeps in place: " + why})
+		out = append(out, Mount{Kind: KindPin, Target: dir, Why: "keeps " + name + " in place"})
 	}
 	slices.Reverse(out)
 	return out
