@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -57,11 +58,33 @@ func newCgroup(ctx context.Context, limits []Limit, session string, h *Host, all
 	case chosen.scope:
 		c.scope = &scope{name: "agentjail-" + session + ".scope", manager: m, mount: unified(f.hierarchies)}
 	case len(chosen.sites) > 0:
-		if err := c.makeDirs(chosen.sites, "agentjail-"+session); err != nil {
+		err := c.makeDirs(chosen.sites, "agentjail-"+session)
+		if err != nil && c.asked() && !allowDegraded {
 			return nil, nil, &Error{Step: StepCgroup, Err: err, Hint: "go without limits: --allow-degraded limits"}
+		}
+		if err != nil {
+			degraded = append(degraded, c.forget()...)
 		}
 	}
 	return c, degraded, nil
+}
+
+// asked says whether somebody asked for one of the limits that the cgroup holds.
+func (c *cgroup) asked() bool {
+	return slices.ContainsFunc(c.limits, func(l Limit) bool { return l.Explicit })
+}
+
+// forget lets the limits go that were to be held: a place that looked fit was not. It names those that were asked for.
+func (c *cgroup) forget() (degraded []string) {
+	for _, l := range c.limits {
+		if l.Explicit {
+			degraded = append(degraded, "limits: "+l.Name)
+		} else {
+			c.notes = append(c.notes, "limits: "+l.Name)
+		}
+	}
+	c.limits, c.counting = nil, false
+	return degraded
 }
 
 // settle sorts the limits into held and not held.
@@ -139,25 +162,36 @@ func (c *cgroup) makeDirs(sites []site, name string) (err error) {
 	if c.janitor, err = startJanitor(c.dirs); err != nil {
 		return fmt.Errorf("start the janitor of the cgroups: %w", err)
 	}
-	for _, d := range c.dirs {
-		if err := d.create(c.limits); err != nil {
+	for i, d := range c.dirs {
+		err := d.create(c.limits)
+		if errors.Is(err, fs.ErrExist) { // not ours: nobody may clear it
+			c.dirs = c.dirs[:i]
+			c.janitor.cmd.Process.Kill()
+		}
+		if err != nil {
 			return errors.Join(err, c.Close())
 		}
 	}
 	return nil
 }
 
-// Add puts a process, with all its threads, under the limits; its children are born under them.
+// Add puts a process, with all its threads, under the limits; its children are born under them. Where nobody asked for a limit, a
+// systemd that refuses is no error.
 func (c *cgroup) Add(pid int) error {
 	for _, d := range c.dirs {
 		if err := d.add(pid); err != nil {
 			return err
 		}
 	}
-	if c.scope != nil && len(c.limits) > 0 {
-		return c.scope.start(pid, c.limits)
+	if c.scope == nil || len(c.limits) == 0 {
+		return nil
 	}
-	return nil
+	err := c.scope.start(pid, c.limits)
+	if err != nil && !c.asked() {
+		c.forget()
+		return nil
+	}
+	return err
 }
 
 // Hit names the limits that the jail has run into: "memory" when the kernel killed one of its processes, "pids" when a fork was

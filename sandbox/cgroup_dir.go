@@ -33,24 +33,27 @@ const cpuPeriod = 100_000
 // setting is one file of a cgroup and what is written to it.
 type setting struct {
 	file, value string
-	optional    bool // the kernel may have been built or started without it
+	optional    unix.Errno // the refusal that is none
 }
 
 // settings translates one limit (cgroup-v2.rst, cgroup-v1/memory.rst).
 func (d cgroupDir) settings(l Limit) []setting {
 	switch {
 	case l.Name == "memory" && d.version == 2:
-		return []setting{{file: "memory.max", value: decimal(l.Bytes)}, {file: "memory.swap.max", value: "0", optional: true}}
+		// There is no memory.swap.max without CONFIG_SWAP.
+		return []setting{{file: "memory.max", value: decimal(l.Bytes)}, {file: "memory.swap.max", value: "0", optional: unix.ENOENT}}
 	case l.Name == "memory":
 		// memsw is memory and swap together; it is there with swapaccount=1 alone.
 		return []setting{{file: "memory.limit_in_bytes", value: decimal(l.Bytes)},
-			{file: "memory.memsw.limit_in_bytes", value: decimal(l.Bytes), optional: true}}
+			{file: "memory.memsw.limit_in_bytes", value: decimal(l.Bytes), optional: unix.ENOENT}}
 	case l.Name == "pids":
 		return []setting{{file: "pids.max", value: decimal(l.Count + ownTasks)}}
 	case l.Name == "cpus" && d.version == 2:
 		return []setting{{file: "cpu.max", value: decimal(cpuQuota(l)) + " " + decimal(cpuPeriod)}}
 	case l.Name == "cpus":
-		return []setting{{file: "cpu.cfs_period_us", value: decimal(cpuPeriod)}, {file: "cpu.cfs_quota_us", value: decimal(cpuQuota(l))}}
+		// EINVAL: a cgroup above has less (sched-bwc.rst), and that holds for us too.
+		return []setting{{file: "cpu.cfs_period_us", value: decimal(cpuPeriod)},
+			{file: "cpu.cfs_quota_us", value: decimal(cpuQuota(l)), optional: unix.EINVAL}}
 	}
 	return nil
 }
@@ -65,13 +68,17 @@ func (d cgroupDir) create(limits []Limit) error {
 	if err := os.Mkdir(d.path, 0o755); err != nil {
 		return err
 	}
+	return d.set(limits)
+}
+
+func (d cgroupDir) set(limits []Limit) error {
 	for _, l := range limits {
 		if !slices.Contains(d.controllers, controllerOf(l.Name)) {
 			continue
 		}
 		for _, s := range d.settings(l) {
 			err := writeFile(filepath.Join(d.path, s.file), s.value)
-			if err != nil && !(s.optional && errors.Is(err, fs.ErrNotExist)) {
+			if err != nil && !(s.optional != 0 && errors.Is(err, s.optional)) {
 				return fmt.Errorf("set limit %s: %w", l.Name, err)
 			}
 		}

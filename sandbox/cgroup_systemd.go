@@ -64,7 +64,7 @@ func (s *scope) start(pid int, limits []Limit) error {
 	for _, l := range limits {
 		for _, set := range (cgroupDir{version: 2}).settings(l) {
 			b, err := os.ReadFile(path.Join(s.dir, set.file))
-			if err != nil && set.optional {
+			if err != nil && set.optional == unix.ENOENT {
 				continue
 			}
 			if err != nil || strings.HasPrefix(string(b), "max") {

@@ -1,0 +1,357 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFindHierarchies(t *testing.T) {
+	for name, c := range map[string]struct {
+		mounts, cgroups string
+		want            []hierarchy
+	}{
+		"v2": {"30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n",
+			"0::/user.slice/user-1000.slice/session-2.scope\n",
+			[]hierarchy{{version: 2, mount: "/sys/fs/cgroup", own: "/sys/fs/cgroup/user.slice/user-1000.slice/session-2.scope"}}},
+		"hybrid": {"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n" +
+			"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n" +
+			"35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
+			"38 31 0:35 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n" +
+			"39 31 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n" +
+			"40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n" +
+			"41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
+			"9:name=systemd:/\n8:pids:/\n4:memory:/a/b\n1:cpu,cpuacct:/c\n0::/\n",
+			[]hierarchy{
+				{version: 1, controllers: []string{"cpu"}, mount: "/sys/fs/cgroup/cpu,cpuacct", own: "/sys/fs/cgroup/cpu,cpuacct/c"},
+				{version: 1, controllers: []string{"memory"}, mount: "/sys/fs/cgroup/memory", own: "/sys/fs/cgroup/memory/a/b"},
+				{version: 1, controllers: []string{"pids"}, mount: "/sys/fs/cgroup/pids", own: "/sys/fs/cgroup/pids"},
+				{version: 2, mount: "/sys/fs/cgroup/unified", own: "/sys/fs/cgroup/unified"},
+			}},
+		"docker, v1": {"35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n", "4:memory:/docker/abc\n",
+			[]hierarchy{{version: 1, controllers: []string{"memory"}, mount: "/sys/fs/cgroup/memory", own: "/sys/fs/cgroup/memory"}}},
+		"docker, v1, deeper": {"35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", "4:memory:/docker/abc/d\n",
+			[]hierarchy{{version: 1, controllers: []string{"memory"}, mount: "/sys/fs/cgroup/memory", own: "/sys/fs/cgroup/memory/d"}}},
+		"elsewhere":           {"35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", "4:memory:/docker/abcd\n", nil},
+		"above our namespace": {"30 20 0:26 /../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/\n", nil},
+		"moved out":           {"30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/../b\n", nil},
+		"not mounted":         {"21 1 8:1 / / rw - ext4 /dev/sda1 rw\n", "0::/\n", nil},
+		"nonsense":            {"a\n - \n1 2 3 - cgroup2\n", "x\n::\n", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := findHierarchies(factFiles{"/proc/self/mountinfo": c.mounts, "/proc/self/cgroup": c.cgroups})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(c.want, got, cmp.AllowUnexported(hierarchy{})); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+	if _, err := findHierarchies(factFiles{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without /proc: %v", err)
+	}
+}
+
+func TestChoose(t *testing.T) {
+	const root = "/sys/fs/cgroup"
+	session := root + "/user.slice/user-1000.slice/session-2.scope"
+	app := root + "/user.slice/user-1000.slice/user@1000.service/app.slice"
+	v2 := func(own string) []hierarchy { return []hierarchy{{version: 2, mount: root, own: own}} }
+	v1 := func(names ...string) (all []hierarchy) {
+		for _, n := range names {
+			all = append(all, hierarchy{version: 1, controllers: []string{n}, mount: root + "/" + n, own: root + "/" + n + "/x"})
+		}
+		return all
+	}
+	everything := []string{"memory", "pids", "cpu"}
+	for name, c := range map[string]struct {
+		hierarchies []hierarchy
+		enabled     map[string]string // directory to controllers of its children
+		writable    []string          // directories
+		manager     []string
+		want        choice
+	}{
+		"a session of a systemd machine": {v2(session), nil, nil, everything, choice{scope: true, covers: everything}},
+		"older delegation":               {v2(session), nil, nil, []string{"memory", "pids"}, choice{scope: true, covers: []string{"memory", "pids"}}},
+		"our own cgroup is delegated": {v2(app + "/run-1.scope"), map[string]string{app + "/run-1.scope": "cpu memory pids"}, []string{app + "/run-1.scope"}, everything,
+			choice{sites: []site{{2, app + "/run-1.scope", everything}}, covers: everything}},
+		"delegated in part, systemd has more": {v2(app + "/run-1.scope"), map[string]string{app + "/run-1.scope": "memory"}, []string{app + "/run-1.scope"}, everything,
+			choice{scope: true, covers: everything}},
+		"an ancestor is writable, but systemd owns the tree": {v2(app + "/a.scope"), map[string]string{app: "memory pids cpu"}, []string{app, app + "/a.scope"}, everything,
+			choice{scope: true, covers: everything}},
+		"an ancestor is writable, no systemd": {v2(root + "/a/b"), map[string]string{root + "/a": "memory pids cpu"}, []string{root + "/a", root + "/a/b"}, nil,
+			choice{sites: []site{{2, root + "/a", everything}}, covers: everything}},
+		"a container's root cgroup, nothing switched on": {v2(root), map[string]string{root: ""}, []string{root}, nil, choice{}},
+		"enabled but not writable":                       {v2(root), map[string]string{root: "memory pids cpu"}, nil, nil, choice{}},
+		"v1 as root": {v1("cpu", "memory", "pids"), nil, []string{root + "/cpu/x", root + "/memory/x", root + "/pids/x"}, nil,
+			choice{sites: []site{{1, root + "/cpu/x", []string{"cpu"}}, {1, root + "/memory/x", []string{"memory"}}, {1, root + "/pids/x", []string{"pids"}}},
+				covers: []string{"cpu", "memory", "pids"}}},
+		"v1 as a user": {v1("cpu", "memory", "pids"), nil, nil, nil, choice{}},
+		"v1, one of them": {v1("memory", "pids"), nil, []string{root + "/pids/x"}, nil,
+			choice{sites: []site{{1, root + "/pids/x", []string{"pids"}}}, covers: []string{"pids"}}},
+		"hybrid as root: the controllers are in v1": {append(v1("memory", "pids", "cpu"), hierarchy{version: 2, mount: root + "/unified", own: root + "/unified"}), nil,
+			[]string{root + "/cpu/x", root + "/memory/x", root + "/pids/x", root + "/unified"}, []string{},
+			choice{sites: []site{{1, root + "/memory/x", []string{"memory"}}, {1, root + "/pids/x", []string{"pids"}}, {1, root + "/cpu/x", []string{"cpu"}}}, covers: everything}},
+		"nothing mounted": {nil, nil, nil, nil, choice{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := choose(everything, facts{
+				hierarchies: c.hierarchies,
+				enabled:     func(dir string) []string { return strings.Fields(c.enabled[dir]) },
+				writable:    func(file string) bool { return slices.Contains(c.writable, strings.TrimSuffix(file, "/cgroup.procs")) },
+				manager:     c.manager,
+			})
+			if d := cmp.Diff(c.want, got, cmp.AllowUnexported(choice{}, site{})); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestUnheldLimits(t *testing.T) {
+	old := factFiles{"/proc/sys/kernel/osrelease": "5.10.0\n"}
+	now := factFiles{"/proc/sys/kernel/osrelease": "6.1.0\n"}
+	all := []Limit{explicit("memory", 1<<30), explicit("pids", 100), explicit("cpus", 2)}
+	defaults := slices.Clone(all)
+	for i := range defaults {
+		defaults[i].Explicit = false
+	}
+	v1, v2 := facts{hierarchies: []hierarchy{{version: 1}}}, facts{hierarchies: []hierarchy{{version: 2}}}
+	systemd := facts{hierarchies: []hierarchy{{version: 2}}, manager: []string{"memory", "pids"}}
+	for name, c := range map[string]struct {
+		limits   []Limit
+		covers   string
+		facts    facts
+		files    factFiles
+		uid      int
+		allow    bool
+		held     string
+		degraded string
+		notes    string
+		hint     string // of the error
+	}{
+		"all held":                            {all, "memory pids cpu", v2, now, 1000, false, "memory pids cpus", "", "", ""},
+		"pids by rlimit":                      {all, "memory cpu", v2, now, 1000, false, "memory cpus", "", "", ""},
+		"pids by rlimit, kernel too old":      {all, "memory cpu", v2, old, 1000, false, "", "", "", "enable-linger"},
+		"pids by rlimit, root is exempt":      {all, "memory cpu", v2, now, 0, false, "", "", "", "container"},
+		"defaults fall silently":              {defaults, "", v2, old, 1000, false, "", "", "limits: memory,limits: pids,limits: cpus", ""},
+		"asked for":                           {all, "", v1, now, 1000, false, "", "", "", "systemd.unified_cgroup_hierarchy=1"},
+		"asked for, controller not delegated": {all, "memory pids", systemd, now, 1000, false, "", "", "", "Delegate=cpu"},
+		"the user lets them fall":             {all, "pids", v2, now, 1000, true, "pids", "limits: memory,limits: cpus", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := &cgroup{}
+			degraded, err := g.settle(c.limits, choice{covers: strings.Fields(c.covers)}, c.facts, &Host{UID: c.uid, User: "u", FS: c.files}, c.allow)
+			if c.hint != "" {
+				e, ok := errors.AsType[*Error](err)
+				if !ok || e.Step != StepCgroup || !strings.Contains(e.Hint, c.hint) || !strings.Contains(e.Hint, "--allow-degraded limits") || !strings.Contains(e.Error(), "--limit") {
+					t.Errorf("error = %v, want the hint %q", err, c.hint)
+				}
+				return
+			}
+			var held []string
+			for _, l := range g.limits {
+				held = append(held, l.Name)
+			}
+			if err != nil || strings.Join(held, " ") != c.held || strings.Join(degraded, ",") != c.degraded || strings.Join(g.notes, ",") != c.notes {
+				t.Errorf("held %v, degraded %v, notes %v, %v", held, degraded, g.notes, err)
+			}
+		})
+	}
+}
+
+// TestUnifiedDirectory acts on a directory that looks like cgroup v2: what would be written, and what the counters say.
+func TestUnifiedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"memory.max", "pids.max", "cpu.max", "cgroup.procs", "memory.events", "pids.events"} { // no memory.swap.max: built without swap
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := cgroupDir{path: dir, version: 2, controllers: []string{"memory", "pids", "cpu"}}
+	limits := []Limit{explicit("memory", 1<<30), explicit("pids", 100), {Name: "cpus", CPUs: 1.5}, explicit("files", 10)}
+	if err := d.create(limits); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("create what exists = %v: another session's directory must not be taken over", err)
+	}
+	if err := errors.Join(d.set(limits), d.add(4711)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"memory.max": "1073741824", "pids.max": "132", "cpu.max": "150000 100000", "cgroup.procs": "4711"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
+			t.Errorf("%s = %q, %v, want %q", name, b, err, want)
+		}
+	}
+	if hit := d.hit(); hit != nil {
+		t.Errorf("hit = %v with empty counters", hit)
+	}
+	os.WriteFile(filepath.Join(dir, "memory.events"), []byte("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\n"), 0o644)
+	os.WriteFile(filepath.Join(dir, "pids.events"), []byte("max 0\n"), 0o644)
+	if hit := d.hit(); !slices.Equal(hit, []string{"memory"}) {
+		t.Errorf("hit = %v", hit)
+	}
+	os.Remove(filepath.Join(dir, "cpu.max"))
+	if err := d.set(limits); err == nil || !strings.Contains(err.Error(), "limit cpus") {
+		t.Errorf("a limit that could not be set = %v", err)
+	}
+}
+
+// fakeManager is a systemd that makes its scope in a directory tree.
+type fakeManager struct {
+	started []string
+	killed  []string
+	err     error
+}
+
+func (m *fakeManager) ControlGroup() (string, error) { return "/user@1000.service", nil }
+func (m *fakeManager) StartScope(_ context.Context, name string, pid int, _ []Limit) error {
+	m.started = append(m.started, name+" "+strconv.Itoa(pid))
+	return m.err
+}
+func (m *fakeManager) KillScope(_ context.Context, name string) error {
+	m.killed = append(m.killed, name)
+	return nil
+}
+func (m *fakeManager) Close() {}
+
+func (s *scope) saw(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[name]
+}
+
+func TestScopeIsHeldToItsLimits(t *testing.T) {
+	mount := t.TempDir()
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, ok := ownCgroup(string(b), hierarchy{version: 2})
+	if !ok {
+		own = "/" // no cgroup v2 at all: start refuses, below
+	}
+	limits := []Limit{explicit("pids", 100)}
+
+	refused := &scope{name: "agentjail-x.scope", mount: mount, manager: &fakeManager{err: errors.New("no")}}
+	if err := refused.start(os.Getpid(), limits); err == nil || !strings.Contains(err.Error(), "ask systemd for agentjail-x.scope") {
+		t.Errorf("refused = %v", err)
+	}
+	elsewhere := &scope{name: "agentjail-x.scope", mount: mount, manager: &fakeManager{}}
+	if err := elsewhere.start(os.Getpid(), limits); err == nil || !strings.Contains(err.Error(), "not into agentjail-x.scope") {
+		t.Errorf("a process that was not moved = %v", err)
+	}
+	// A scope of the name of our own cgroup stands for one that systemd has made.
+	m := &fakeManager{}
+	s := &scope{name: filepath.Base(own), mount: mount, manager: m}
+	dir := filepath.Join(mount, own)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("pids.max", "max\n")
+	write("pids.events", "max 0\n")
+	if err := s.start(os.Getpid(), limits); ok && (err == nil || !strings.Contains(err.Error(), "without the limit pids")) {
+		t.Errorf("a scope without its limit = %v", err)
+	}
+	if !ok {
+		return
+	}
+	write("pids.max", "132\n")
+	if err := s.start(os.Getpid(), limits); err != nil {
+		t.Fatal(err)
+	}
+	if hit := s.hit(); hit != nil {
+		t.Errorf("hit = %v", hit)
+	}
+	// The kernel counts, and then the scope is gone before anybody asks.
+	write("pids.events", "max 3\n")
+	for deadline := time.Now().Add(5 * time.Second); !s.saw("pids"); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the counter was not observed")
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if hit := s.hit(); !slices.Equal(hit, []string{"pids"}) {
+		t.Errorf("hit after the scope has gone = %v", hit)
+	}
+	if err := s.close(t.Context()); err != nil || !slices.Equal(m.killed, []string{s.name}) {
+		t.Errorf("close = %v, killed %v", err, m.killed)
+	}
+}
+
+// TestScopeThatWasNotAskedFor: defaults do not end a run because of a broken systemd, and RLIMIT_NPROC takes over.
+func TestScopeThatWasNotAskedFor(t *testing.T) {
+	limit := explicit("pids", 10)
+	for _, asked := range []bool{true, false} {
+		limit.Explicit = asked
+		c := &cgroup{limits: []Limit{limit}, rest: []Limit{limit}, counting: true, scope: &scope{name: "x", manager: &fakeManager{err: errors.New("no")}}}
+		if err := c.Add(os.Getpid()); (err != nil) != asked || c.counting != asked {
+			t.Errorf("asked for %v: %v, counting %v", asked, err, c.counting)
+		}
+	}
+}
+
+func TestForeignDirectoryIsLeftAlone(t *testing.T) {
+	parent := t.TempDir()
+	taken := filepath.Join(parent, "agentjail-x")
+	if err := os.Mkdir(taken, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := &cgroup{limits: []Limit{explicit("pids", 10)}}
+	if err := c.makeDirs([]site{{2, parent, []string{"pids"}}}, "agentjail-x"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("make = %v", err)
+	}
+	if _, err := os.Stat(taken); err != nil {
+		t.Errorf("somebody else's directory was removed: %v", err)
+	}
+}
+
+// TestTighterParent: cgroup v1 refuses a share that is larger than the parent's, which holds anyway.
+func TestTighterParent(t *testing.T) {
+	outer := held(t, Limit{Name: "cpus", CPUs: 0.5, Explicit: true, Why: "--limit"})
+	if outer == nil || len(outer.dirs) == 0 || outer.dirs[0].version != 1 {
+		return
+	}
+	inner := cgroupDir{path: outer.dirs[0].path + "/inner", version: 1, controllers: []string{"cpu"}}
+	if err := inner.create([]Limit{{Name: "cpus", CPUs: 2}}); err != nil {
+		t.Errorf("two cpus below half a one: %v", err)
+	}
+	gone(t, outer)
+}
+
+func TestScopeProperties(t *testing.T) {
+	got := map[string]any{}
+	for _, p := range scopeProperties(42, []Limit{explicit("memory", 1<<30), explicit("pids", 100), {Name: "cpus", CPUs: 1.5}}) {
+		got[p.Name] = p.Value.Value()
+	}
+	want := map[string]any{"Description": "agentjail", "PIDs": []uint32{42}, "Delegate": true, "CollectMode": "inactive-or-failed",
+		"MemoryMax": uint64(1 << 30), "MemorySwapMax": uint64(0), "TasksMax": uint64(132), "CPUQuotaPerSecUSec": uint64(1_500_000)}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestKernelAtLeast(t *testing.T) {
+	for release, want := range map[string]bool{"5.14.0": true, "5.13.19-x": false, "6.1.0-13-amd64": true, "4.19.0": false, "10.0": true, "x": false} {
+		if got := kernelAtLeast(factFiles{"/proc/sys/kernel/osrelease": release}, 5, 14); got != want {
+			t.Errorf("%s at least 5.14 = %v", release, got)
+		}
+	}
+}
