@@ -36,7 +36,11 @@ const exitFailed = 125
 // gateway does its acts in order and waits for init.
 func gateway(c *channel, m *message) (int, error) {
 	s := m.GatewayStart
-	files, err := m.claim(5 + len(s.Trees))
+	files, err := m.claim(5)
+	if err != nil {
+		return 0, &Error{Step: StepHandshake, Err: err}
+	}
+	trees, err := receiveTrees(c, len(s.Trees))
 	if err != nil {
 		return 0, &Error{Step: StepHandshake, Err: err}
 	}
@@ -49,7 +53,7 @@ func gateway(c *channel, m *message) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := gatewayRoot(s, files[5:]); err != nil {
+	if err := gatewayRoot(s, trees); err != nil {
 		return 0, err
 	}
 	// One user namespace below ours is what the command gets, and it is the last: a kernel bug that needs capabilities in a fresh
@@ -61,7 +65,7 @@ func gateway(c *channel, m *message) (int, error) {
 	if err != nil {
 		return 0, &Error{Step: StepContainer, Err: err}
 	}
-	for _, f := range files[:5] {
+	for _, f := range files {
 		f.Close()
 	}
 	// libcontainer has no end of the socket either: the launcher's silence is seen by reading.
@@ -75,6 +79,23 @@ func gateway(c *channel, m *message) (int, error) {
 		return 0, &Error{Step: StepContainer, Err: err}
 	}
 	return status, nil
+}
+
+// receiveTrees takes the sources that the launcher has opened.
+func receiveTrees(c *channel, n int) ([]*os.File, error) {
+	var trees []*os.File
+	for len(trees) < n {
+		m, err := c.receive()
+		if err != nil {
+			return nil, err
+		}
+		part, err := m.claim(min(n-len(trees), maxFDs))
+		if err != nil {
+			return nil, err
+		}
+		trees = append(trees, part...)
+	}
+	return trees, nil
 }
 
 // gatewayNetwork makes N1 and, with a door, the link to it and the door's sockets, which it hands out and forgets.

@@ -18,6 +18,7 @@ import (
 //
 //	launcher                     gateway                       init
 //	   │  gatewayStart + fds ────► │                             │   the acts to do: mounts, ports; stdio, init's end of the pair
+//	   │  gatewayTrees + fds ────► │                             │   from a launcher of uid 0: the binds' sources
 //	   │ ◄──────── gatewaySockets  │                             │   the door's listeners, born in N0
 //	   │                           │ ── libcontainer: clone ───► │
 //	   │  initStart ───────────────┼───────────────────────────► │   argv, environment, filter, rlimits
@@ -33,6 +34,7 @@ import (
 // message is one message of either direction; exactly one field is set.
 type message struct {
 	GatewayStart   *gatewayStart   `json:",omitempty"`
+	GatewayTrees   *struct{}       `json:",omitempty"` // descriptors alone
 	GatewaySockets *gatewaySockets `json:",omitempty"`
 	GatewayGone    *gatewayGone    `json:",omitempty"`
 	InitStart      *initStart      `json:",omitempty"`
@@ -46,18 +48,18 @@ type message struct {
 	files []*os.File // the descriptors that came with it
 }
 
-// gatewayStart tells the gateway its acts. Descriptors: the command's stdin, stdout and stderr; init's socket; our own binary;
-// then one mount for each Mount of kind bind that the launcher opened (Trees).
+// gatewayStart tells the gateway its acts. Descriptors: the command's stdin, stdout and stderr; init's socket; our own binary. The
+// sources that a launcher of uid 0 has opened (Trees) follow in messages of their own: SCM_RIGHTS carries 253 descriptors at most.
 type gatewayStart struct {
 	Mounts   []Mount
-	Trees    []int // indexes into Mounts, in the order of the descriptors
+	Trees    []int // indexes into Mounts, in the order in which their descriptors follow
 	Door     bool
 	Ports    []uint16
 	Hostname string
 }
 
 // gatewaySockets brings the door's sockets: the UDP one for DNS first, then a TCP listener for each port asked for, in order.
-// There may be several of these messages: SCM_RIGHTS carries 253 descriptors at most.
+// More says that another of these messages follows.
 type gatewaySockets struct{ More bool }
 
 // gatewayGone says that init has died; the status is wait(2)'s.

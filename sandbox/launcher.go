@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -54,7 +55,7 @@ func startGateway(id Identity, h *Host) (*gatewayProcess, error) {
 func (g *gatewayProcess) pid() int { return g.cmd.Process.Pid }
 
 // begin sends the gateway its acts and what they need.
-func (g *gatewayProcess) begin(r *run, mounts []Mount, initEnd *os.File) error {
+func (g *gatewayProcess) begin(r *run, id Identity, mounts []Mount, initEnd *os.File) error {
 	exe, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return err
@@ -64,31 +65,36 @@ func (g *gatewayProcess) begin(r *run, mounts []Mount, initEnd *os.File) error {
 	if r.door != nil {
 		start.Door, start.Ports = true, r.door.ports
 	}
-	files := append(r.streams.child[:], initEnd, exe)
+	var trees []*os.File
 	if r.host.UID == 0 {
-		trees, indexes, err := g.openTrees(mounts)
-		if err != nil {
-			return &Error{Step: StepRoot, Err: err}
+		if trees, start.Trees, err = g.openTrees(mounts, id); err != nil {
+			return err
 		}
 		defer func() {
 			for _, t := range trees {
 				t.Close()
 			}
 		}()
-		start.Trees = indexes
-		files = append(files, trees...)
 	}
-	return g.channel.send(&message{GatewayStart: start}, files...)
+	if err := g.channel.send(&message{GatewayStart: start}, append(r.streams.child[:], initEnd, exe)...); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(trees, maxFDs) {
+		if err := g.channel.send(&message{GatewayTrees: &struct{}{}}, part...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openTrees opens the sources of the binds for a gateway whose uid may not look at them: ours is 0, and its is not.
-func (g *gatewayProcess) openTrees(mounts []Mount) (trees []*os.File, indexes []int, err error) {
+func (g *gatewayProcess) openTrees(mounts []Mount, id Identity) (trees []*os.File, indexes []int, err error) {
 	for i := range mounts {
 		m := &mounts[i]
 		if m.Kind != KindBind {
 			continue
 		}
-		tree, err := g.openTree(m)
+		tree, err := g.openTree(m, id)
 		if err != nil {
 			for _, t := range trees {
 				t.Close()
@@ -100,10 +106,21 @@ func (g *gatewayProcess) openTrees(mounts []Mount) (trees []*os.File, indexes []
 	return trees, indexes, nil
 }
 
-func (g *gatewayProcess) openTree(m *Mount) (*os.File, error) {
+func (g *gatewayProcess) openTree(m *Mount, id Identity) (*os.File, error) {
+	if m.Create {
+		if err := os.MkdirAll(m.Source, 0o700); err != nil {
+			return nil, &Error{Step: StepRoot, Err: err}
+		}
+		if err := os.Lchown(m.Source, id.HostUID, id.HostGID); err != nil {
+			return nil, &Error{Step: StepRoot, Err: err}
+		}
+	}
 	tree, err := openTree(m)
-	if err != nil || !m.IDMap {
-		return tree, err
+	if err != nil {
+		return nil, &Error{Step: StepRoot, Err: err}
+	}
+	if !m.IDMap || id.HostUID == 0 {
+		return tree, nil
 	}
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", g.pid()))
 	if err != nil {

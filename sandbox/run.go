@@ -122,14 +122,8 @@ func (r *run) launch(ctx context.Context) error {
 		return r.explain(StepHandshake, err)
 	}
 	defer initEnd.Close()
-	if r.gateway, err = startGateway(r.plan.Identity, r.host); err != nil {
-		return r.explain(StepUserNamespace, err)
-	}
-	if err := r.cgroup.Add(r.gateway.pid()); err != nil {
-		return r.explain(StepCgroup, err)
-	}
-	if err := r.gateway.begin(r, mounts, initEnd); err != nil {
-		return r.explain(StepHandshake, err)
+	if err := r.startGateway(r.plan.Identity, mounts, initEnd); err != nil {
+		return err
 	}
 	if r.door != nil {
 		if err := r.openDoor(); err != nil {
@@ -137,6 +131,29 @@ func (r *run) launch(ctx context.Context) error {
 		}
 	}
 	return r.startCommand()
+}
+
+// startGateway starts the gateway inside its cgroup and tells it its acts.
+func (r *run) startGateway(id Identity, mounts []Mount, initEnd *os.File) (err error) {
+	if r.gateway, err = startGateway(id, r.host); err != nil {
+		return r.explain(StepUserNamespace, err)
+	}
+	if err := r.cgroup.Add(r.gateway.pid()); err != nil {
+		return r.explain(StepCgroup, err)
+	}
+	err = r.gateway.begin(r, id, mounts, initEnd)
+	if e, ok := errors.AsType[*Error](err); ok && e.Step == StepIDMap && id.HostUID != 0 {
+		// Root's project on a file system without idmapped mounts: no other uid can own it, so the host uid stays 0 behind the same
+		// walls (doc.go, "Started by uid 0").
+		r.log.Info("the project's file system has no idmapped mounts; the jail's host uid is 0", "error", e.Err)
+		r.gateway.kill()
+		id.HostUID, id.HostGID = 0, 0
+		return r.startGateway(id, mounts, initEnd)
+	}
+	if err != nil {
+		return r.explain(StepHandshake, err)
+	}
+	return nil
 }
 
 // openStdio decides for a terminal and looks at the caller's descriptors.
