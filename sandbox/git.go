@@ -170,8 +170,9 @@ func (g *guards) gitDir(dir, top, label, own string) {
 	f := g.w.files
 	for _, e := range entriesOf(f, path.Join(dir, "worktrees"), maxRepos) {
 		at := path.Join(dir, "worktrees", e.Name())
-		if at != own {
-			// Whole: to a jail that sees this work tree alone the others look gone, and `git worktree prune` would forget them.
+		if back, ok := readPath(f, at, "gitdir"); at != own && !(ok && within(back, g.w.plan.Project)) {
+			// Whole: the jail does not see that work tree, so nobody in it has work there, and `git worktree prune`
+			// would take it for gone and forget it.
 			g.guard(at, path.Join(label, "worktrees", e.Name()), guarded{path: ".", why: "git's record of another work tree"})
 			continue
 		}

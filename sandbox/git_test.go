@@ -41,6 +41,22 @@ func TestWorktree(t *testing.T) {
 	}
 }
 
+// TestWorktreeInside has a work tree below the project, as agents make them: its record stays writable, or nobody could commit there.
+func TestWorktreeInside(t *testing.T) {
+	got := plan(t, user(t, "/home/u/p", repoAt("/home/u/p")+`
+/home/u/p/.git/worktrees/in/commondir = "../..\n"
+/home/u/p/.git/worktrees/in/gitdir = "/home/u/p/.trees/in/.git\n"
+/home/u/p/.git/worktrees/out/gitdir = "/home/u/out/.git\n"
+/home/u/p/.trees/in/.git = "gitdir: /home/u/p/.git/worktrees/in\n"
+`), &profiles.Profile{}, Request{})
+	wantBinds(t, got, map[string]string{
+		"/home/u/p/.git/worktrees/in":           "--",
+		"/home/u/p/.git/worktrees/in/commondir": "ro",
+		"/home/u/p/.git/worktrees/out":          "ro",
+		"/home/u/p/.trees/in/.git":              "ro",
+	})
+}
+
 // TestForgedGitFile has an agent write .git files so that the next run binds something of the user's.
 func TestForgedGitFile(t *testing.T) {
 	const elsewhere = `
