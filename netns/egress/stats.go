@@ -99,7 +99,8 @@ func (l *ledger) row(at place) *HostCount {
 	return row
 }
 
-// report gives copies of the two lists, sorted by host, port and reason.
+// report gives copies of the two lists, sorted by host, port and reason. A name that was refused when it was looked up (port 0) and
+// again when it was connected to has one row, that of the connection.
 func (l *ledger) report() ([]HostCount, []DenialCount) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +112,16 @@ func (l *ledger) report() ([]HostCount, []DenialCount) {
 		return cmp.Or(strings.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port))
 	})
 	denied := make([]DenialCount, 0, len(l.denied))
+	connected := map[refused]bool{}
+	for key := range l.denied {
+		if key.port != 0 {
+			connected[refused{place{host: key.host}, key.reason}] = true
+		}
+	}
 	for key, n := range l.denied {
+		if key.port == 0 && connected[key] {
+			continue
+		}
 		denied = append(denied, DenialCount{Host: key.host, Port: key.port, Reason: key.reason, Count: n})
 	}
 	slices.SortFunc(denied, func(a, b DenialCount) int {
