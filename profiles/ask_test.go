@@ -33,14 +33,14 @@ func TestNoToolOfTheProjects(t *testing.T) {
 		h.asker.Env = []string{"HOME=" + h.home, "PATH=" + path}
 		p := &Profile{FS: FS{Write: write}, Net: Net{Allow: []Item{{"@npm", "x"}}}}
 		if got, err := h.asker.Expand(context.Background(), p); err == nil {
-			t.Errorf("%s: %s", path, values(got.Net.Allow))
+			t.Errorf("%s: %s", path, values(opened(got)))
 		}
 		if !filepath.IsAbs(path) {
 			continue
 		}
 		trusting := h.asker
 		trusting.Avoid, p.FS.Write = nil, nil
-		if got, err := trusting.Expand(context.Background(), p); err != nil || values(got.Net.Allow) != "evil.example.com:443" {
+		if got, err := trusting.Expand(context.Background(), p); err != nil || values(opened(got)) != "evil.example.com:443" {
 			t.Errorf("control: %s: %v, %v", path, got, err)
 		}
 	}
@@ -53,7 +53,7 @@ func TestNoToolOfTheProjects(t *testing.T) {
 	}
 	h.asker.Dir = h.project
 	if got, err := h.expand("npm"); err == nil {
-		t.Errorf("run in the project: %s", values(got.Net.Allow))
+		t.Errorf("run in the project: %s", values(opened(got)))
 	}
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -44,6 +46,7 @@ type answer struct {
 func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
 	out := Merge(p, nil)
 	out.Net.Allow = nil
+	var rules []Rule
 	a.Avoid = slices.Clone(a.Avoid)
 	for _, w := range p.FS.Write {
 		a.Avoid = append(a.Avoid, a.path(w.Value))
@@ -63,7 +66,11 @@ func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
 		}
 		for _, h := range got.Hosts {
 			h.Why = fmt.Sprintf("@%s (%s), from %s", name, h.Why, i.Why)
-			out.Net.Allow = join(out.Net.Allow, []Item{h})
+			if rule, ok := registry(name, h); ok {
+				rules = append(rules, rule)
+			} else {
+				out.Net.Allow = join(out.Net.Allow, []Item{h})
+			}
 		}
 		for _, s := range got.Env {
 			if !p.mentions(s.Name) {
@@ -72,6 +79,7 @@ func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
 			}
 		}
 	}
+	out.Net.Rules = append(rules, out.Net.Rules...) // a rule of the user's for the same host comes later and wins
 	return out, nil
 }
 
@@ -148,6 +156,17 @@ func github() *answer {
 		got.Hosts = append(got.Hosts, Item{Value: h + ":443", Why: "fixed"})
 	}
 	return got
+}
+
+// registry gives the rule for a host that a tool's own settings name. A company's mirror has a private address, and that the user
+// set the tool up for it says that it may. Fixed hosts and wildcards are public ones.
+func registry(bundle string, h Item) (Rule, bool) {
+	host, port, err := net.SplitHostPort(h.Value)
+	n, nerr := strconv.Atoi(port)
+	if bundle == "github" || err != nil || nerr != nil || strings.HasPrefix(host, "*.") {
+		return Rule{}, false
+	}
+	return Rule{Host: host, Ports: []int{n}, Private: true, Why: h.Why}, true
 }
 
 // allow adds the host and port of a registry's URL.

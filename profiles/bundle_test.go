@@ -60,7 +60,7 @@ func (h *host) hosts(bundle string) string {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return values(p.Net.Allow)
+	return values(opened(p))
 }
 
 func envSet(p *Profile) string {
@@ -189,16 +189,38 @@ func TestBundles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff([2]string{c.hosts, c.env}, [2]string{values(p.Net.Allow), envSet(p)}); d != "" {
+			if d := cmp.Diff([2]string{c.hosts, c.env}, [2]string{values(opened(p)), envSet(p)}); d != "" {
 				t.Error(d)
 			}
 			if err := p.Check(); err != nil {
 				t.Error(err)
 			}
-			if why := p.Net.Allow[0].Why; !strings.HasPrefix(why, "@"+c.bundle+" (") || !strings.HasSuffix(why, "), from --allow") {
+			if why := opened(p)[0].Why; !strings.HasPrefix(why, "@"+c.bundle+" (") || !strings.HasSuffix(why, "), from --allow") {
 				t.Error(why)
 			}
 		})
+	}
+}
+
+// opened lists what a bundle has opened: a tool's own registry is a rule, the rest are plain hosts.
+func opened(p *Profile) []Item {
+	var all []Item
+	for _, r := range p.Net.Rules {
+		all = append(all, Item{fmt.Sprintf("%s:%d", r.Host, r.Ports[0]), r.Why})
+	}
+	return append(all, p.Net.Allow...)
+}
+
+// A company's mirror has a private address; a fixed host or a wildcard has none to need.
+func TestOnlyAToolsRegistryMayBePrivate(t *testing.T) {
+	for _, c := range []struct {
+		bundle, host string
+		private      bool
+	}{{"npm", "mirror.example.com:443", true}, {"github", "api.example.com:443", false}, {"cargo", "*.example.com:443", false}} {
+		rule, private := registry(c.bundle, Item{c.host, "why"})
+		if private != c.private || private && !rule.Private {
+			t.Errorf("@%s %s: %+v", c.bundle, c.host, rule)
+		}
 	}
 }
 
@@ -214,7 +236,10 @@ func TestExpandKeepsTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Profile{
-		Net: Net{Allow: []Item{{"a.example.com", "a"}, {"m.example.com:443", "@npm (npm config get registry), from b"}, {"z.example.com", "d"}}},
+		Net: Net{
+			Allow: []Item{{"a.example.com", "a"}, {"m.example.com:443", "c"}, {"z.example.com", "d"}},
+			Rules: []Rule{{Host: "m.example.com", Ports: []int{443}, Private: true, Why: "@npm (npm config get registry), from b"}},
+		},
 		Env: Env{Pass: []Item{{"npm_config_*", "e"}}}, // the user passes it: not ours to set
 	}
 	if d := cmp.Diff(want, got); d != "" {
