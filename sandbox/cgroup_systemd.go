@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 )
@@ -133,8 +132,19 @@ func (s *scope) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// bus is systemd behind D-Bus.
-type bus struct{ conn *systemd.Conn }
+// The names of org.freedesktop.systemd1(5).
+const (
+	systemdName    = "org.freedesktop.systemd1"
+	systemdPath    = "/org/freedesktop/systemd1"
+	systemdManager = systemdName + ".Manager"
+)
+
+// bus is systemd at the other end of a D-Bus connection.
+type bus struct {
+	conn    *dbus.Conn
+	manager dbus.BusObject
+	signals chan *dbus.Signal
+}
 
 // dialManager connects to the systemd that manages this user's processes.
 func dialManager(ctx context.Context, h *Host) (manager, error) {
@@ -149,78 +159,98 @@ func dialManager(ctx context.Context, h *Host) (manager, error) {
 		}
 		private = path.Join(runtime, "systemd/private")
 	}
-	// The manager's own socket needs no bus daemon and no Hello; systemctl uses it too.
-	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) {
-		conn, err := dbus.Dial("unix:path="+dbus.EscapeBusAddressValue(private), dbus.WithContext(ctx))
-		if err != nil {
-			return nil, err
-		}
-		if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(h.UID))}); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		return conn, nil
-	})
+	return dialBus(ctx, private, h.UID)
+}
+
+// dialBus connects to systemd's own socket: it needs no bus daemon and no Hello. systemctl uses it too.
+func dialBus(ctx context.Context, socket string, uid int) (manager, error) {
+	conn, err := dbus.Dial("unix:path="+dbus.EscapeBusAddressValue(socket), dbus.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	return bus{conn}, nil
+	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))}); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	b := bus{conn: conn, manager: conn.Object(systemdName, systemdPath), signals: make(chan *dbus.Signal, 64)}
+	conn.Signal(b.signals)
+	return b, nil
 }
 
 func (b bus) ControlGroup() (string, error) {
-	text, err := b.conn.GetManagerProperty("ControlGroup")
+	v, err := b.manager.GetProperty(systemdManager + ".ControlGroup")
 	if err != nil {
 		return "", err
 	}
-	return strconv.Unquote(text) // a GVariant in its text form
+	s, ok := v.Value().(string)
+	if !ok {
+		return "", fmt.Errorf("systemd's ControlGroup is of type %s", v.Signature())
+	}
+	return s, nil
 }
 
 func (b bus) StartScope(ctx context.Context, name string, pid int, limits []Limit) error {
-	done := make(chan string, 1)
-	if _, err := b.conn.StartTransientUnitContext(ctx, name, "fail", scopeProperties(pid, limits), done); err != nil {
+	type auxiliary struct { // the signature asks for them; nobody uses them
+		Name       string
+		Properties []property
+	}
+	var job dbus.ObjectPath
+	err := b.manager.CallWithContext(ctx, systemdManager+".StartTransientUnit", 0, name, "fail", scopeProperties(pid, limits), []auxiliary{}).Store(&job)
+	if err != nil {
 		return err
 	}
-	select {
-	case result := <-done:
-		if result != "done" {
-			return fmt.Errorf("the job ended as %q", result)
+	// JobRemoved comes after the reply, unasked for: systemd sends it to all its direct connections.
+	for {
+		select {
+		case s, ok := <-b.signals:
+			if !ok {
+				return errors.New("systemd hung up")
+			}
+			// id, job, unit, result
+			if s.Name != systemdManager+".JobRemoved" || len(s.Body) != 4 || s.Body[1] != job {
+				continue
+			}
+			if s.Body[3] != "done" {
+				return fmt.Errorf("the job ended as %q", s.Body[3])
+			}
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
+// property is one property of a unit, in the shape that StartTransientUnit takes: (sv).
+type property struct {
+	Name  string
+	Value dbus.Variant
+}
+
 // scopeProperties are systemd.resource-control(5)'s, in the types of org.freedesktop.systemd1(5).
-func scopeProperties(pid int, limits []Limit) []systemd.Property {
-	property := func(name string, value any) systemd.Property {
-		return systemd.Property{Name: name, Value: dbus.MakeVariant(value)}
-	}
-	all := []systemd.Property{
-		systemd.PropDescription("agentjail"),
-		property("PIDs", []uint32{uint32(pid)}),
+func scopeProperties(pid int, limits []Limit) []property {
+	all := []property{
+		{"Description", dbus.MakeVariant("agentjail")},
+		{"PIDs", dbus.MakeVariant([]uint32{uint32(pid)})},
 		// Without Delegate, systemd stops the whole scope when the kernel has killed one process of it (OOMPolicy).
-		property("Delegate", true),
+		{"Delegate", dbus.MakeVariant(true)},
 		// A scope that "failed" because of its limits is forgotten too.
-		property("CollectMode", "inactive-or-failed"),
+		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
 	}
 	for _, l := range limits {
 		switch l.Name {
 		case "memory":
-			all = append(all, property("MemoryMax", uint64(l.Bytes)), property("MemorySwapMax", uint64(0)))
+			all = append(all, property{"MemoryMax", dbus.MakeVariant(uint64(l.Bytes))}, property{"MemorySwapMax", dbus.MakeVariant(uint64(0))})
 		case "pids":
-			all = append(all, property("TasksMax", uint64(l.Count+ownTasks)))
-		case "cpus":
-			all = append(all, property("CPUQuotaPerSecUSec", uint64(max(10_000, l.CPUs*1e6)))) // systemd takes whole per cents
+			all = append(all, property{"TasksMax", dbus.MakeVariant(uint64(l.Count + ownTasks))})
+		case "cpus": // µs per second; systemd takes whole per cents
+			all = append(all, property{"CPUQuotaPerSecUSec", dbus.MakeVariant(uint64(max(10_000, l.CPUs*1e6)))})
 		}
 	}
 	return all
 }
 
 func (b bus) KillScope(ctx context.Context, name string) error {
-	err := b.conn.KillUnitWithTarget(ctx, name, systemd.All, int32(unix.SIGKILL))
-	var e dbus.Error
-	if errors.As(err, &e) && (e.Name == "org.freedesktop.systemd1.NoSuchUnit" || e.Name == "org.freedesktop.systemd1.NoSuchProcess") {
+	err := b.manager.CallWithContext(ctx, systemdManager+".KillUnit", 0, name, "all", int32(unix.SIGKILL)).Err
+	if e, ok := errors.AsType[dbus.Error](err); ok && (e.Name == systemdName+".NoSuchUnit" || e.Name == systemdName+".NoSuchProcess") {
 		return nil
 	}
 	return err

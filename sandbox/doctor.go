@@ -90,7 +90,8 @@ func (d *doctor) namespaces(ctx context.Context) bool {
 	for _, n := range []struct {
 		step, name string
 		flag       uintptr
-	}{{StepMountNamespace, "CLONE_NEWNS", unix.CLONE_NEWNS}, {StepNetwork, "CLONE_NEWNET", unix.CLONE_NEWNET}} {
+	}{{StepMountNamespace, "CLONE_NEWNS", unix.CLONE_NEWNS}, {StepNetwork, "CLONE_NEWNET", unix.CLONE_NEWNET},
+		{StepContainer, "CLONE_NEWPID", unix.CLONE_NEWPID}} {
 		flags |= n.flag
 		if !d.result(n.step, "clone("+n.name+")", d.probe(ctx, probeExit, d.mapped(flags))) {
 			return false
@@ -111,7 +112,7 @@ func (d *doctor) mapped(flags uintptr) *syscall.SysProcAttr {
 // chain has a gateway of its own do the rest, which tells step by step how it went.
 func (d *doctor) chain(ctx context.Context) bool {
 	var out bytes.Buffer
-	cmd := probeCommand(ctx, probeGateway, d.mapped(unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWNET))
+	cmd := probeCommand(ctx, probeGateway, d.mapped(unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWPID))
 	cmd.Stdout = &out
 	err := cmd.Run()
 	last, ok := StepMountNamespace, true

@@ -90,6 +90,7 @@ func (p *prober) try(step, call string, err error) {
 // gateway does what the gateway does between its clone and libcontainer's.
 func (p *prober) gateway() {
 	p.try(StepMountNamespace, "mount(MS_PRIVATE) /", unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""))
+	p.try(StepProc, "mount(proc) /proc", mountProc())
 	tree, err := openTree(&Mount{Kind: KindBind, Source: "/usr", ReadOnly: true})
 	p.try(StepRoot, "open_tree, mount_setattr(MOUNT_ATTR_RDONLY) /usr", err)
 	p.try(StepRoot, "mount(tmpfs) "+privateDir, unix.Mount("agentjail", privateDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"))
@@ -113,6 +114,10 @@ func (p *prober) gateway() {
 	p.next(StepContainer, "the jail", probeCommand(context.Background(), probeJail, &syscall.SysProcAttr{Cloneflags: flags}))
 }
 
+func mountProc() error {
+	return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+}
+
 // next runs the next process of the chain, which goes on telling.
 func (p *prober) next(step, call string, cmd *exec.Cmd) {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -121,7 +126,7 @@ func (p *prober) next(step, call string, cmd *exec.Cmd) {
 
 // jail does what libcontainer and init do in the jail's namespaces.
 func (p *prober) jail() {
-	p.try(StepProc, "mount(proc) /proc", unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""))
+	p.try(StepProc, "mount(proc) /proc in the jail", mountProc())
 	for _, dir := range []string{"/mqueue", "/pts"} {
 		p.must(StepRoot, "mkdir "+privateDir+dir, os.Mkdir(privateDir+dir, 0o755))
 	}
