@@ -1,9 +1,7 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -27,90 +25,6 @@ var worktreeGuards = []guarded{
 	{path: "gitdir", why: "names the work tree"},
 	{path: "config.worktree", why: "git runs what it names"},
 	{path: "rebase-merge", why: "git rebase --continue runs the exec lines of its list", onlyNew: true},
-}
-
-// Bounds of what a plan looks at: a project is somebody else's data.
-const (
-	maxRepoDirs  = 256      // directories that are read to find repositories
-	maxRepos     = 64       // repositories, submodules and work trees, each
-	maxRepoDepth = 6        // directories below the project
-	maxEntries   = 4096     // of one directory
-	maxGitFile   = 64 << 10 // bytes of a .git file, a config, a .gitmodules
-)
-
-// skippedDirs are not searched: they are large, made by tools, and nobody runs git in them.
-var skippedDirs = []string{".git", "node_modules", ".venv", "venv", "__pycache__", "target"}
-
-// isGitDir says whether dir looks to git like a repository (setup.c, is_git_directory).
-func isGitDir(f Files, dir string) bool {
-	for _, name := range []string{"objects", "refs", "HEAD"} {
-		if _, err := f.Lstat(path.Join(dir, name)); err != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// FindRepos gives the git repositories in a project, itself included: directories with a .git in them, directories that are bare
-// repositories themselves, and the submodules of .gitmodules. It reads at most 256 directories, nearest first, so that it costs the
-// same in a project of any size; what lies deeper is not found.
-func FindRepos(project string, f Files) []string {
-	var repos []string
-	found := func(dir string) {
-		if len(repos) < maxRepos && !slices.Contains(repos, dir) {
-			repos = append(repos, dir)
-		}
-	}
-	type level struct {
-		dir   string
-		depth int
-	}
-	queue := []level{{project, 0}}
-	for read := 0; len(queue) > 0 && read < maxRepoDirs; read++ {
-		at := queue[0]
-		queue = queue[1:]
-		entries, err := f.ReadDir(at.dir, maxEntries)
-		if err != nil {
-			continue
-		}
-		if len(namesLike(entries, ".git")) > 0 {
-			found(at.dir)
-		} else if len(entries) >= maxEntries {
-			if _, err := f.Lstat(path.Join(at.dir, ".git")); err == nil {
-				found(at.dir)
-			}
-		}
-		if len(namesLike(entries, "HEAD")) > 0 && isGitDir(f, at.dir) {
-			found(at.dir)
-			continue
-		}
-		for _, e := range entries {
-			if e.IsDir() && at.depth < maxRepoDepth && len(queue) < maxRepoDirs && !slices.Contains(skippedDirs, e.Name()) {
-				queue = append(queue, level{path.Join(at.dir, e.Name()), at.depth + 1})
-			}
-		}
-	}
-	for _, sub := range submodules(f, project) {
-		if _, err := f.Lstat(path.Join(sub, ".git")); err == nil {
-			found(sub)
-		}
-	}
-	return repos
-}
-
-// submodules reads the paths of .gitmodules (gitmodules(5)), those that stay in the project.
-func submodules(f Files, project string) []string {
-	data, err := f.ReadFile(path.Join(project, ".gitmodules"), maxGitFile)
-	if err != nil {
-		return nil
-	}
-	var dirs []string
-	for _, s := range gitConfig(data) {
-		if dir := path.Join(project, s.value); s.key == "path" && strictlyWithin(dir, project) && len(dirs) < maxRepos {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
 }
 
 // repositories protects each repository of the project.
@@ -205,93 +119,6 @@ func (g *guards) gitDir(dir, top, label, own string) {
 	}
 }
 
-func entriesOf(f Files, dir string, most int) []fs.DirEntry {
-	entries, _ := f.ReadDir(dir, most)
-	return entries
-}
-
-// moduleDirs gives the git directories of submodules; their names may have slashes.
-func moduleDirs(f Files, dir string) []string {
-	var found []string
-	queue := []string{dir}
-	for read := 0; len(queue) > 0 && read < maxRepos; read++ {
-		at := queue[0]
-		queue = queue[1:]
-		for _, e := range entriesOf(f, at, maxRepos) {
-			if name := path.Join(at, e.Name()); e.IsDir() && isGitDir(f, name) {
-				found = append(found, name)
-				queue = append(queue, path.Join(name, "modules"))
-			} else if e.IsDir() {
-				queue = append(queue, name)
-			}
-		}
-	}
-	return found
-}
-
-// linkedDir is where a .git file leads.
-type linkedDir struct {
-	own    string // the work tree's own git directory
-	common string // the repository's, which is own for a submodule
-	links  []link
-}
-
-// linkedGitDir follows the .git file of the work tree at top. An agent can write such a file, and what it names would be bound in the
-// next run: so the target must be a git directory that says itself, in a file outside the project, that top is its work tree.
-func linkedGitDir(f Files, top string) (linkedDir, error) {
-	dot := path.Join(top, ".git")
-	data, err := f.ReadFile(dot, maxGitFile)
-	if err != nil {
-		return linkedDir{}, err
-	}
-	text, ok := strings.CutPrefix(strings.TrimSpace(string(data)), "gitdir:")
-	if !ok {
-		return linkedDir{}, errors.New("not a .git file")
-	}
-	own, err := follow(f, joinAbs(top, strings.TrimSpace(text)))
-	if err != nil {
-		return linkedDir{}, err
-	}
-	l := linkedDir{own: own.path, common: own.path, links: own.links}
-	if back, ok := readPath(f, own.path, "gitdir"); ok {
-		l.common = path.Dir(path.Dir(own.path))
-		common, ok := readPath(f, own.path, "commondir")
-		if !ok || common != l.common || path.Base(path.Dir(own.path)) != "worktrees" || back != dot || !isGitDir(f, l.common) {
-			return l, fmt.Errorf("%s is not git's record of this work tree", own.path)
-		}
-		return l, nil
-	}
-	config, err := f.ReadFile(path.Join(own.path, "config"), maxGitFile)
-	if err != nil || !isGitDir(f, own.path) {
-		return l, fmt.Errorf("%s is not a git directory", own.path)
-	}
-	for _, s := range gitConfig(config) {
-		if s.section == "core" && s.key == "worktree" {
-			if p, err := follow(f, joinAbs(own.path, s.value)); err == nil && p.path == top {
-				return l, nil
-			}
-		}
-	}
-	return l, fmt.Errorf("%s does not name this directory as its work tree", own.path)
-}
-
-// readPath reads a file of git's that holds one path, relative to its directory, and resolves it.
-func readPath(f Files, dir, name string) (string, bool) {
-	data, err := f.ReadFile(path.Join(dir, name), maxGitFile)
-	if err != nil {
-		return "", false
-	}
-	p, err := follow(f, joinAbs(dir, strings.TrimSpace(string(data))))
-	return p.path, err == nil
-}
-
-func joinAbs(base, name string) string {
-	if path.IsAbs(name) {
-		return name
-	}
-	return base + "/" + name // not cleaned: ".." after a link means what the kernel says
-}
-
 // mayBindGit says whether a git directory outside the project may be bound. It was proved to be the project's; this is the second
 // lock: never a place that --rw would be refused, never around the project, never another user's.
 func (w *planner) mayBindGit(dir string) error {
@@ -312,26 +139,4 @@ func (w *planner) mayBindGit(dir string) error {
 		return fmt.Errorf("%s is not bound: another user owns it", dir)
 	}
 	return nil
-}
-
-// gitSetting is one line of a git config file. Section and key are in lower case, as git compares them.
-type gitSetting struct{ section, key, value string }
-
-// gitConfig reads as much of git-config(1)'s syntax as paths need: no continuation lines, comments at the start of a line only.
-func gitConfig(data []byte) []gitSetting {
-	var all []gitSetting
-	section := ""
-	for line := range strings.Lines(string(data)) {
-		line = strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(line, "["); ok {
-			head, after, _ := strings.Cut(rest, "]")
-			head, _, _ = strings.Cut(head, " ")
-			section, line = strings.ToLower(head), strings.TrimSpace(after)
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if ok && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, ";") {
-			all = append(all, gitSetting{section, strings.ToLower(strings.TrimSpace(key)), strings.Trim(strings.TrimSpace(value), `"`)})
-		}
-	}
-	return all
 }
