@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentjail/agentjail/seccomp"
 )
 
 // newSession names a session: when it began, so that names sort, and eight random hex digits.
@@ -135,6 +137,19 @@ func (p *Plan) wall() time.Duration {
 	for _, l := range p.Limits {
 		if l.Name == "wall" {
 			return l.Duration
+		}
+	}
+	return 0
+}
+
+// nestedNamespaces is enough for a browser's sandbox, which makes one for each renderer at worst.
+const nestedNamespaces = 256
+
+// namespaces is how many user namespaces the command may make.
+func (p *Plan) namespaces() int {
+	for _, g := range seccomp.Groups() {
+		if g.UserNamespaces && slices.Contains(groupNames(p.Syscalls), g.Name) {
+			return nestedNamespaces
 		}
 	}
 	return 0

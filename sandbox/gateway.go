@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -57,8 +58,9 @@ func gateway(c *channel, m *message) (int, error) {
 		return 0, err
 	}
 	// One user namespace below ours is what the command gets, and it is the last: a kernel bug that needs capabilities in a fresh
-	// one has none to start from.
-	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("1"), 0); err != nil {
+	// one has none to start from. A group of system calls may ask for more.
+	limit := strconv.Itoa(1 + s.Namespaces)
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte(limit), 0); err != nil {
 		return 0, &Error{Step: StepUserNamespace, Err: err}
 	}
 	jail, err := startContainer(s, stdio, initSock, exe, link.Path())

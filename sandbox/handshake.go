@@ -56,6 +56,8 @@ type gatewayStart struct {
 	Door     bool
 	Ports    []uint16
 	Hostname string
+	// Namespaces is how many user namespaces the command may make: 0 but for groups of system calls that need them.
+	Namespaces int
 }
 
 // gatewaySockets brings the door's sockets: the UDP one for DNS first, then a TCP listener for each port asked for, in order.

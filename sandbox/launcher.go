@@ -61,7 +61,7 @@ func (g *gatewayProcess) begin(r *run, id Identity, mounts []Mount, initEnd *os.
 		return err
 	}
 	defer exe.Close()
-	start := &gatewayStart{Mounts: mounts, Hostname: hostname}
+	start := &gatewayStart{Mounts: mounts, Hostname: hostname, Namespaces: r.plan.namespaces()}
 	if r.door != nil {
 		start.Door, start.Ports = true, r.door.ports
 	}

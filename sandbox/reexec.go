@@ -11,12 +11,13 @@ const (
 	initEnv     = "_AGENTJAIL_INIT"
 )
 
-// Reexec does the work of the gateway, of libcontainer's init or of ours when this process is one of them, and then does not
-// return. It is the first call of main.
+// Reexec does the work of the gateway, of libcontainer's init, of ours, of the janitor or of doctor's probe when this process is one of
+// them, and then does not return. It is the first call of main.
 func Reexec() {
 	runtime.LockOSThread() // prctl(PR_SET_PDEATHSIG) and namespaces belong to a thread; main's own lives as long as the process and stays main's
 	reexecContainer()
 	reexecJanitor()
+	reexecProbe()
 	switch {
 	case os.Getenv(initEnv) != "" && os.Getpid() == 1:
 		os.Exit(initMain())

@@ -76,7 +76,9 @@ static void child(const struct spawn_args *a, int go_r, int err_w) {
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		fail(err_w, SPAWN_NO_NEW_PRIVS);
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &a->filter) < 0)
+	// Before Linux 5.16 a filter switches on the mitigation of speculative store bypass for its process, and costs compilers 10 %;
+	// the jail's processes share no address space with anybody they could spy on that way (as runc and Docker decide).
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &a->filter) < 0)
 		fail(err_w, SPAWN_FILTER);
 	execve(a->path, a->argv, a->envp);
 	fail(err_w, SPAWN_EXEC);
