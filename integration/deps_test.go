@@ -27,7 +27,7 @@ type arrows struct {
 
 // libcontainer is what only sandbox/container.go may touch: the library, the cgroups module that was cut out of it, and the logger
 // that it writes to.
-var libcontainer = []string{"github.com/opencontainers", "github.com/sirupsen/logrus"}
+var libcontainer = []string{"github.com/opencontainers/runc", "github.com/opencontainers/cgroups", "github.com/sirupsen/logrus"}
 
 // table is the design's import table. A new row or word in it is a decision: its commit says why.
 var table = map[string]arrows{
@@ -37,7 +37,7 @@ var table = map[string]arrows{
 	},
 	"seccomp": {
 		code:  []string{"github.com/seccomp/libseccomp-golang", "golang.org/x/sys/unix"},
-		tests: []string{"github.com/google/go-cmp", "github.com/moby/profiles/seccomp"},
+		tests: []string{"github.com/google/go-cmp", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/specs-go"},
 	},
 	"netns": {
 		code:  []string{"github.com/vishvananda/netlink", "golang.org/x/sys/unix"},
@@ -50,7 +50,8 @@ var table = map[string]arrows{
 	"sandbox": {
 		code: []string{
 			module + "/profiles", module + "/seccomp", module + "/netns",
-			"golang.org/x/sys/unix", "golang.org/x/term", "github.com/containerd/console", "github.com/godbus/dbus/v5",
+			"golang.org/x/sys/unix", "golang.org/x/term", "github.com/coreos/go-systemd/v22/dbus", "github.com/godbus/dbus/v5",
+			"software.sslmate.com/src/go-pkcs12", // Java's trust store
 		},
 		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", "github.com/rogpeppe/go-internal"},
 		cgo:   true, // spawn.go: a fork that Go's runtime cannot make

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -67,38 +66,3 @@ func (d *door) close() {
 	d.cancel()
 	d.serving.Wait()
 }
-
-// withTrustStores gives the plan's mounts and, after them, the stores of certificate authorities with the session's CA in them. They
-// are made now because the CA is.
-func (p *Plan) withTrustStores(h *Host, ca *egress.CA) ([]Mount, error) {
-	extra := [][]byte{ca.PEM()}
-	for _, r := range p.Net.Policy.Allow {
-		if len(r.UpstreamCA) > 0 {
-			extra = append(extra, r.UpstreamCA)
-		}
-	}
-	added := bytes.Join(extra, []byte("\n"))
-	mounts := p.Mounts[:len(p.Mounts):len(p.Mounts)]
-	t := tree{mounts: p.Mounts}
-	for _, s := range p.Trust {
-		if s.Format != "pem" {
-			continue
-		}
-		var data []byte
-		if s.Source != "" {
-			var err error
-			if data, err = h.FS.ReadFile(s.Source, maxTrustStore); err != nil {
-				return nil, fmt.Errorf("certificates of the host: %w", err)
-			}
-		}
-		kind := KindOver
-		if t.own(s.Target) {
-			kind = KindFile
-		}
-		mounts = append(mounts, Mount{Kind: kind, Target: s.Target, Data: append(append(data, '\n'), added...), Mode: 0o444, Why: s.Why})
-	}
-	return mounts, nil
-}
-
-// maxTrustStore bounds a bundle; Mozilla's is 220 kB. Bytes.
-const maxTrustStore = 8 << 20
