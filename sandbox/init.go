@@ -69,11 +69,7 @@ func (i *initProcess) start(s *initStart) error {
 	}
 	pid, err := spawnCommand(s, stdio, func(pid int) error { return setRlimits(pid, s.Rlimits) })
 	if err != nil {
-		step := StepInit
-		if e, ok := errors.AsType[*spawnError](err); ok && e.exec() {
-			step = StepCommand
-		}
-		return &Error{Step: step, Err: err}
+		return &Error{Step: spawnStep(err), Err: err}
 	}
 	i.command = pid
 	return nil

@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +23,7 @@ import (
 
 // stages names the enum of spawn.h.
 var stages = [...]string{
-	C.SPAWN_CLONE: "clone", C.SPAWN_CAPS: "drop capabilities", C.SPAWN_SESSION: "start a session", C.SPAWN_STDIO: "set up stdin, stdout and stderr",
+	C.SPAWN_CLONE: "clone", C.SPAWN_MAPS: "map ids", C.SPAWN_CAPS: "drop capabilities", C.SPAWN_SESSION: "start a session", C.SPAWN_STDIO: "set up stdin, stdout and stderr",
 	C.SPAWN_DIR: "chdir", C.SPAWN_NO_NEW_PRIVS: "prctl(PR_SET_NO_NEW_PRIVS)", C.SPAWN_FILTER: "seccomp(SECCOMP_SET_MODE_FILTER)", C.SPAWN_EXEC: "execve",
 }
 
@@ -37,7 +38,25 @@ func (e *spawnError) Error() string {
 	return fmt.Sprintf("%s %s: %v", stages[e.stage], e.path, e.errno)
 }
 func (e *spawnError) Unwrap() error { return e.errno }
-func (e *spawnError) exec() bool    { return e.stage == C.SPAWN_EXEC }
+
+// spawnStep is the step of the launch that an error of spawnCommand belongs to.
+func spawnStep(err error) string {
+	e, ok := errors.AsType[*spawnError](err)
+	if !ok {
+		return StepInit
+	}
+	switch e.stage {
+	case C.SPAWN_CLONE:
+		return StepUserNamespace
+	case C.SPAWN_MAPS:
+		return StepIDMap
+	case C.SPAWN_NO_NEW_PRIVS, C.SPAWN_FILTER:
+		return StepSeccomp
+	case C.SPAWN_EXEC:
+		return StepCommand
+	}
+	return StepInit
+}
 
 // spawnCommand starts the command in U1 with the given stdio and returns its pid once execve has happened. before runs when the child
 // exists and has its maps, and before it goes on.
@@ -72,7 +91,8 @@ func spawnCommand(s *initStart, stdio [3]*os.File, before func(pid int) error) (
 		return 0, &spawnError{stage: C.SPAWN_CLONE, path: "(CLONE_NEWUSER)", errno: unix.Errno(-pid)}
 	}
 	if err := writeMaps(pid, s.UID, s.GID); err != nil {
-		return 0, err
+		errno, _ := errors.AsType[unix.Errno](err)
+		return 0, &spawnError{stage: C.SPAWN_MAPS, path: err.Error(), errno: errno}
 	}
 	if before != nil {
 		if err := before(pid); err != nil {

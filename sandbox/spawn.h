@@ -15,8 +15,8 @@ struct spawn_args {
 	struct sock_fprog filter;
 };
 
-// The child's stages, for the report of a failure.
-enum { SPAWN_CLONE = 1, SPAWN_CAPS, SPAWN_SESSION, SPAWN_STDIO, SPAWN_DIR, SPAWN_NO_NEW_PRIVS, SPAWN_FILTER, SPAWN_EXEC };
+// The stages, for the report of a failure. The first two are the parent's.
+enum { SPAWN_CLONE = 1, SPAWN_MAPS, SPAWN_CAPS, SPAWN_SESSION, SPAWN_STDIO, SPAWN_DIR, SPAWN_NO_NEW_PRIVS, SPAWN_FILTER, SPAWN_EXEC };
 
 struct spawn_error {
 	int stage;
