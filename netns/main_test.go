@@ -59,7 +59,7 @@ func again(t *testing.T, stage string, attr *syscall.SysProcAttr, env ...string)
 	runtime.LockOSThread() // Pdeathsig follows the thread
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(append(os.Environ(), env...), stageEnv+"="+stage)
+	cmd.Env = append(append(os.Environ(), env...), stageEnv+"="+stage, "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = attr
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -36,7 +36,7 @@ func examine(t *testing.T, f fault) []Check {
 	}
 	cmd := role("patient")
 	cmd.Dir = "/"
-	cmd.Env = []string{roleEnv + "=patient", "FAULT=" + string(wish)}
+	cmd.Env = []string{roleEnv + "=patient", "GORACE=atexit_sleep_ms=0", "FAULT=" + string(wish)}
 	if os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
