@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,7 +91,9 @@ func dropped() int {
 		if err := errors.Join(copyFile(self, "/proc/self/exe"), copyFile(bin, os.Getenv("AGENTJAIL_BIN"))); err != nil {
 			return 0, err
 		}
-		cmd := exec.Command(self, os.Args[1:]...)
+		// go's own log of what the test opens, for its cache, lies in that directory as well.
+		args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool { return strings.HasPrefix(a, "-test.testlogfile=") })
+		cmd := exec.Command(self, args...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+tmp, "AGENTJAIL_BIN="+bin, "GOCACHE=", "GOMODCACHE=", "GOPATH=")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}

@@ -28,6 +28,7 @@ var programs = map[string]func(){
 	"traceless": program(traceless),
 	"alone":     program(alone),
 	"slay":      program(slay),
+	"moments":   program(moments),
 	"terminal":  program(terminal),
 	"peak":      program(peak),
 }
@@ -94,7 +95,7 @@ func leaky(args []string) error {
 	if _, err := f.WriteString("left open"); err != nil {
 		return err
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: 1024}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 4096, Max: 4096}); err != nil {
 		return err
 	}
 	cmd := command(context.Background(), args)
@@ -295,6 +296,11 @@ func slay(args []string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	defer func() { // whatever goes wrong, nobody stays
+		for _, pid := range children(os.Getpid()) {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}()
 	in := bufio.NewReader(out)
 	if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "ready") {
 		return fmt.Errorf("said %q (%v) where ready was due", line, err)
@@ -316,6 +322,40 @@ func slay(args []string) error {
 		return fmt.Errorf("%s killed: %w", who, err)
 	}
 	fmt.Printf("%s killed: all gone after %v\n", who, time.Since(started).Round(time.Millisecond))
+	return nil
+}
+
+// moments starts a command again and again and kills its first process, or that one's child, a little later each time.
+func moments(args []string) error {
+	step, err := time.ParseDuration(args[0])
+	if err != nil {
+		return err
+	}
+	times, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	who, argv := args[2], args[3:]
+	if err := subreaper(); err != nil {
+		return err
+	}
+	for i := range times {
+		cmd := exec.Command(argv[0], argv[1:]...) // its complaints of what it lost are no concern of ours
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		<-time.After(time.Duration(i) * step)
+		victim := cmd.Process.Pid
+		if below := children(victim); who == "child" && len(below) > 0 {
+			victim = below[0]
+		}
+		if err := unix.Kill(victim, unix.SIGKILL); err != nil {
+			return err
+		}
+		if err := gone(time.Second); err != nil {
+			return fmt.Errorf("%s killed after %v: %w", who, time.Duration(i)*step, err)
+		}
+	}
 	return nil
 }
 

@@ -43,6 +43,7 @@ import (
 //	traceless CMD...       runs CMD, which must leave $WORK (but for agentjail's own records), mounts, cgroups and /dev/shm as they were
 //	alone CMD...           runs CMD, which must leave no process behind, not even for a second
 //	slay WHO CMD...        runs CMD until it says "ready", then sends SIGKILL to WHO: launcher, gateway, init; all must be gone in a second
+//	moments STEP N WHO CMD...  runs CMD N times and sends SIGKILL to WHO (launcher, child), each time STEP later than before
 //	terminal SCRIPT CMD... runs CMD on a terminal and plays SCRIPT to it: see terminal_test.go
 //	peak KIB CMD...        runs CMD, which must never hold more than that many KiB of memory itself
 func TestScript(t *testing.T) {
@@ -65,9 +66,6 @@ var web = sync.OnceValues(startWeb)
 
 const profile = `extends = ["default"]
 
-[net]
-allow = ["%[4]s"]
-
 [[net.rule]]
 host = "web.example"
 ports = [80]
@@ -77,7 +75,7 @@ connect = "%[1]s"
 host = "web.example"
 ports = [443]
 connect = "%[2]s"
-upstream_ca = "%[5]s"
+upstream_ca = "%[4]s"
 
 [[net.rule]]
 host = "git.example"
@@ -88,7 +86,7 @@ connect = "%[1]s"
 host = "git.example"
 ports = [443]
 connect = "%[2]s"
-upstream_ca = "%[5]s"
+upstream_ca = "%[4]s"
 
 [[net.rule]]
 host = "echo.example"
@@ -99,7 +97,7 @@ connect = "%[3]s"
 host = "api.anthropic.com"
 ports = [443]
 connect = "%[2]s"
-upstream_ca = "%[5]s"
+upstream_ca = "%[4]s"
 `
 
 // keep are the variables of the caller that say how this machine reaches the outside: its proxies and certificate authorities.
@@ -116,11 +114,13 @@ func setup(env *testscript.Env) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(home, ".ssh/id_ed25519"), []byte("a private key\n"), 0o600); err != nil {
+	err = errors.Join(os.WriteFile(filepath.Join(home, ".ssh/id_ed25519"), []byte("a private key\n"), 0o600),
+		os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[user]\n\tname = tester\n\temail = tester@example.com\n"), 0o600))
+	if err != nil {
 		return err
 	}
 	door := filepath.Join(env.WorkDir, "door.toml")
-	text := fmt.Sprintf(profile, w.HTTP, w.HTTPS, w.Echo, "spare.example", w.CAFile)
+	text := fmt.Sprintf(profile, w.HTTP, w.HTTPS, w.Echo, w.CAFile)
 	if err := os.WriteFile(door, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -133,10 +133,12 @@ func setup(env *testscript.Env) error {
 			env.Vars = append(env.Vars, v)
 		}
 	}
-	path := strings.Join([]string{filepath.Dir(os.Getenv("AGENTJAIL_BIN")), env.Getenv("PATH"), "/usr/sbin", "/sbin"}, ":")
+	path, err := searchPath(env.Getenv("PATH"))
+	if err != nil {
+		return err
+	}
 	env.Vars = append(env.Vars, "PATH="+path, "HOME="+home, "XDG_CONFIG_HOME="+home+"/.config", "XDG_STATE_HOME="+home+"/.local/state",
 		"XDG_CACHE_HOME="+home+"/.cache", "XDG_RUNTIME_DIR="+env.WorkDir+"/run", "TERM=xterm", "LANG=C.UTF-8", "SHELL=/bin/sh",
-		"GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com",
 		"HTTP_ADDR="+w.HTTP, "HTTPS_ADDR="+w.HTTPS, "ECHO_ADDR="+w.Echo, "HTTPS_CA="+w.CAFile, "DOOR="+door, "TESTDATA="+testdata)
 	env.Cd = project
 	git := exec.Command("git", "init", "-q", "-b", "main", project)
@@ -145,6 +147,20 @@ func setup(env *testscript.Env) error {
 		return fmt.Errorf("git init: %w: %s", err, out)
 	}
 	return nil
+}
+
+// searchPath is what a person's would be: the program under test, the test's own programs (the first of what testscript gives), Go's and
+// the system's. What else the caller's holds may be root's, or a version manager's.
+func searchPath(given string) (string, error) {
+	programs, _, _ := strings.Cut(given, ":")
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOROOT: %w", err)
+	}
+	return strings.Join([]string{
+		filepath.Dir(os.Getenv("AGENTJAIL_BIN")), programs, filepath.Join(strings.TrimSpace(string(goroot)), "bin"),
+		"/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin",
+	}, ":"), nil
 }
 
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
