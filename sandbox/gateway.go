@@ -37,8 +37,11 @@ const exitFailed = 125
 // gateway does its acts in order and waits for init.
 func gateway(c *channel, m *message) (int, error) {
 	s := m.GatewayStart
-	files, err := m.claim(5)
+	files, err := m.claim(6)
 	if err != nil {
+		return 0, &Error{Step: StepHandshake, Err: err}
+	}
+	if err := unpackData(s.Mounts, s.Data, files[5]); err != nil {
 		return 0, &Error{Step: StepHandshake, Err: err}
 	}
 	trees, err := receiveTrees(c, len(s.Trees))
@@ -67,7 +70,7 @@ func gateway(c *channel, m *message) (int, error) {
 	if err != nil {
 		return 0, &Error{Step: StepContainer, Err: err}
 	}
-	for _, f := range files {
+	for _, f := range files[:5] {
 		f.Close()
 	}
 	// libcontainer has no end of the socket either: the launcher's silence is seen by reading.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -48,16 +49,66 @@ type message struct {
 	files []*os.File // the descriptors that came with it
 }
 
-// gatewayStart tells the gateway its acts. Descriptors: the command's stdin, stdout and stderr; init's socket; our own binary. The
+// gatewayStart tells the gateway its acts. Descriptors: the command's stdin, stdout and stderr; init's socket; our own binary; a memfd
+// with the contents of files, for certificate stores make a megabyte and JSON would cost both sides five milliseconds. The
 // sources that a launcher of uid 0 has opened (Trees) follow in messages of their own: SCM_RIGHTS carries 253 descriptors at most.
 type gatewayStart struct {
-	Mounts   []Mount
-	Trees    []int // indexes into Mounts, in the order in which their descriptors follow
+	Mounts   []Mount // without Data
+	Data     []span  // of each mount, in the memfd
+	Trees    []int   // indexes into Mounts, in the order in which their descriptors follow
 	Door     bool
 	Ports    []uint16
 	Hostname string
 	// Namespaces is how many user namespaces the command may make: 0 but for groups of system calls that need them.
 	Namespaces int
+}
+
+// span is a part of a file, in bytes.
+type span struct{ Offset, Size int }
+
+// packData moves the contents out of the mounts into a memfd, each once.
+func packData(mounts []Mount) (bare []Mount, data []span, f *os.File, err error) {
+	fd, err := unix.MemfdCreate("agentjail-files", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	f = os.NewFile(uintptr(fd), "files")
+	bare, data = slices.Clone(mounts), make([]span, len(mounts))
+	seen, end := make(map[string]span), 0
+	for i := range bare {
+		text := string(bare[i].Data)
+		bare[i].Data = nil
+		at, known := seen[text]
+		if !known {
+			at = span{end, len(text)}
+			seen[text], end = at, end+len(text)
+			if _, err := f.WriteString(text); err != nil {
+				f.Close()
+				return nil, nil, nil, fmt.Errorf("memfd: %w", err)
+			}
+		}
+		data[i] = at
+	}
+	return bare, data, f, nil
+}
+
+// unpackData puts the contents back, and closes f.
+func unpackData(mounts []Mount, data []span, f *os.File) error {
+	defer f.Close()
+	all, err := io.ReadAll(io.NewSectionReader(f, 0, maxMessage))
+	if err != nil {
+		return err
+	}
+	if len(data) != len(mounts) {
+		return errors.New("the mounts and their contents are not of one length")
+	}
+	for i, at := range data {
+		if at.Offset < 0 || at.Size < 0 || at.Offset > len(all)-at.Size {
+			return fmt.Errorf("contents of %s lie outside what came", mounts[i].Target)
+		}
+		mounts[i].Data = all[at.Offset : at.Offset+at.Size]
+	}
+	return nil
 }
 
 // gatewaySockets brings the door's sockets: the UDP one for DNS first, then a TCP listener for each port asked for, in order.
@@ -129,7 +180,7 @@ func failed(step string, err error) *message {
 	return &message{Failure: f}
 }
 
-// maxMessage bounds what is read: the largest are merged trust stores and the caller's environment. Bytes.
+// maxMessage bounds what is read: the largest are the contents of files and the caller's environment. Bytes.
 const maxMessage = 64 << 20
 
 // maxFDs is the kernel's SCM_MAX_FD.

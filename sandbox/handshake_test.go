@@ -123,3 +123,35 @@ func TestFailureTravels(t *testing.T) {
 		t.Errorf("step %q, error %v", m.Failure.Step, got)
 	}
 }
+
+func TestContentsTravelBesideTheMessage(t *testing.T) {
+	mounts := []Mount{{Target: "/a", Data: []byte("one")}, {Target: "/b"}, {Target: "/c", Data: []byte("two")}, {Target: "/d", Data: []byte("one")}}
+	bare, data, f, err := packData(mounts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != 6 {
+		t.Errorf("%d bytes, %v: equal contents are kept once", info.Size(), err)
+	}
+	for _, m := range bare {
+		if m.Data != nil {
+			t.Errorf("%s still has its contents", m.Target)
+		}
+	}
+	again, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unpackData(bare, data, f); err != nil {
+		t.Fatal(err)
+	}
+	for i := range mounts {
+		if !bytes.Equal(bare[i].Data, mounts[i].Data) {
+			t.Errorf("%s: %q, want %q", mounts[i].Target, bare[i].Data, mounts[i].Data)
+		}
+	}
+	data[2].Size = 100
+	if err := unpackData(bare, data, again); err == nil {
+		t.Error("contents beyond the end were taken")
+	}
+}

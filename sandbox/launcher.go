@@ -61,7 +61,12 @@ func (g *gatewayProcess) begin(r *run, id Identity, mounts []Mount, initEnd *os.
 		return err
 	}
 	defer exe.Close()
-	start := &gatewayStart{Mounts: mounts, Hostname: hostname, Namespaces: r.plan.namespaces()}
+	bare, data, contents, err := packData(mounts)
+	if err != nil {
+		return err
+	}
+	defer contents.Close()
+	start := &gatewayStart{Mounts: bare, Data: data, Hostname: hostname, Namespaces: r.plan.namespaces()}
 	if r.door != nil {
 		start.Door, start.Ports = true, r.door.ports
 	}
@@ -76,7 +81,7 @@ func (g *gatewayProcess) begin(r *run, id Identity, mounts []Mount, initEnd *os.
 			}
 		}()
 	}
-	if err := g.channel.send(&message{GatewayStart: start}, append(r.streams.child[:], initEnd, exe)...); err != nil {
+	if err := g.channel.send(&message{GatewayStart: start}, append(r.streams.child[:], initEnd, exe, contents)...); err != nil {
 		return err
 	}
 	for part := range slices.Chunk(trees, maxFDs) {
