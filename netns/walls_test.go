@@ -6,13 +6,38 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
+
+// eventually waits for something that the kernel does by itself, until the deadline of one that is broken.
+func eventually(done func() bool) error {
+	for deadline := time.Now().Add(5 * time.Second); !done(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			return errors.New("it did not happen within 5 s")
+		}
+	}
+	return nil
+}
+
+// ready waits until a device has its carrier: that is when the kernel would give it a link-local address.
+func ready(device string) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return eventually(func() bool {
+		link, err := h.LinkByName(device)
+		return err == nil && link.Attrs().OperState == netlink.OperUp
+	})
+}
 
 // addresses lists the addresses of every device but lo in the current thread's namespace.
 func addresses() ([]string, error) {
@@ -66,6 +91,9 @@ func noIPv6OnTheCable(t *testing.T, l *Link) {
 	if _, err := ask(l, "198.18.0.1:80"); err != nil { // the cable is up and has carried packets
 		t.Fatal(err)
 	}
+	if err := errors.Join(ready(GatewayDevice), in(l, func() error { return ready(JailDevice) })); err != nil {
+		t.Fatal(err)
+	}
 	for name, list := range map[string]func() ([]string, error){
 		"198.18.0.1/30": addresses,
 		"198.18.0.2/30": func() (all []string, err error) {
@@ -100,7 +128,9 @@ func TestIPv6LinkLocalAppearsWithoutTheWall(t *testing.T) {
 	if err := h.LinkSetUp(peer); err != nil {
 		t.Fatal(err)
 	}
-	got, err := addresses()
+	// The carrier comes with an event of the kernel's own (linkwatch), and the address with the carrier.
+	var got []string
+	err = errors.Join(err, eventually(func() bool { got, err = addresses(); return err != nil || len(got) > 0 }))
 	if err != nil || len(got) == 0 || !netip.MustParsePrefix(got[0]).Addr().IsLinkLocalUnicast() {
 		t.Errorf("control: addresses = %v, %v, want link-local ones", got, err)
 	}
