@@ -266,6 +266,8 @@ func (w *web) failed(rw http.ResponseWriter, req *http.Request, err error) {
 // dial is the Transport's: address is what rewrite wrote, so the passage of the request that asks for it has the rule.
 func (w *web) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	t := ctx.Value(passageKey{}).(*passage).target
+	ctx, cancel := w.door.both(ctx) // the Transport goes on dialling for a request that is gone, but not for a door that is
+	defer cancel()
 	up, err := w.door.dialer.reach(ctx, t)
 	if err != nil {
 		return nil, err

@@ -344,7 +344,9 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 	}, nil)
 	pr, pw := io.Pipe()
 	defer pw.Close()
-	res, err := j.client().Post("http://good.example.com/", "", pr)
+	c := j.client()
+	c.Timeout = patience
+	res, err := c.Post("http://good.example.com/", "", pr)
 	if err != nil {
 		t.Fatal(err)
 	}
