@@ -22,11 +22,7 @@ const asRoot = "AGENTJAIL_AS_ROOT"
 // TestMain has three lives: the programs that scripts call (see script_test.go), which testscript.Main makes of this binary; root's, which
 // builds agentjail and then starts the tests as an ordinary user; and the tests.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == sshdEntry { // before the testing package reads flags
-		fmt.Fprintln(os.Stderr, sshdMain(os.Args[2:]))
-		os.Exit(1)
-	}
-	if testing.Testing() && isTestBinary() {
+	if isTestBinary() {
 		if err := build(); err != nil {
 			fmt.Fprintln(os.Stderr, "integration:", err)
 			os.Exit(1)

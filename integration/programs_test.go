@@ -31,6 +31,7 @@ var programs = map[string]func(){
 	"moments":   program(moments),
 	"terminal":  program(terminal),
 	"peak":      program(peak),
+	"over":      program(over),
 }
 
 func program(main func(args []string) error) func() {
@@ -70,6 +71,39 @@ func exits(args []string) error {
 		return fmt.Errorf("%q ended with %s, want %s", args[1:], got, args[0])
 	}
 	return nil
+}
+
+// over runs a command where one file of the system is another: in a mount namespace, for which it takes a user namespace that maps
+// the caller to itself.
+func over(args []string) error {
+	if args[0] != "inside" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		cmd := command(context.Background(), append([]string{self, "inside"}, args...))
+		cmd.Args[0] = "over"
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
+			AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN}, // for one mount; the command gets none
+			Pdeathsig:   syscall.SIGKILL,
+		}
+		return cmd.Run()
+	}
+	file, target, argv := args[1], args[2], args[3:]
+	if err := unix.Mount(file, target, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount over %s: %w", target, err)
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("drop ambient capabilities: %w", err)
+	}
+	name, err := exec.LookPath(argv[0])
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(name, argv, os.Environ())
 }
 
 func within(args []string) error {

@@ -45,6 +45,7 @@ import (
 //	slay WHO CMD...        runs CMD until it says "ready", then sends SIGKILL to WHO: launcher, gateway, init; all must be gone in a second
 //	moments STEP N WHO CMD...  runs CMD N times and sends SIGKILL to WHO (launcher, child), each time STEP later than before
 //	terminal SCRIPT CMD... runs CMD on a terminal and plays SCRIPT to it: see terminal_test.go
+//	over FILE TARGET CMD... runs CMD where FILE lies over TARGET (/etc/hosts, say)
 //	peak KIB CMD...        runs CMD, which must never hold more than that many KiB of memory itself
 func TestScript(t *testing.T) {
 	areas := []string{"fs", "proc", "kernel", "net", "tty", "life", "tools"}

@@ -9,28 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// sshdEntry is the word by which this binary knows that it is to become an OpenSSH server.
-const sshdEntry = "integration-sshd"
-
-// startSSHD starts an OpenSSH server on loopback that lets one key in, dir/key. sshd logs in nobody who is not in /etc/passwd with a
-// shell, and a test's user may be in none, so sshd gets a mount namespace of its own with another file over it.
+// startSSHD starts an OpenSSH server on loopback that lets one key in, dir/key. OpenSSH's programs serve nobody who is not in
+// /etc/passwd with a shell, and a test's user may be in none, so they see another file there.
 func startSSHD(dir string) (addr string, stop func(), err error) {
-	keygen := func(name string) error {
-		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", filepath.Join(dir, name)).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("ssh-keygen: %w: %s", err, out)
-		}
-		return nil
-	}
-	if err := errors.Join(keygen("host_key"), keygen("key")); err != nil {
-		return "", nil, err
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0") // to find a free port; sshd binds it a moment later
 	if err != nil {
 		return "", nil, err
@@ -47,14 +31,16 @@ func startSSHD(dir string) (addr string, stop func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.Command(self, sshdEntry, filepath.Join(dir, "passwd"), filepath.Join(dir, "sshd_config"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
-		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN}, // for one mount; sshd itself gets none
-		Pdeathsig:   syscall.SIGKILL,
+	withPasswd := func(argv ...string) *exec.Cmd {
+		return &exec.Cmd{Path: self, Args: append([]string{"over", filepath.Join(dir, "passwd"), "/etc/passwd"}, argv...)}
 	}
+	for _, name := range []string{"host_key", "key"} {
+		out, err := withPasswd("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", filepath.Join(dir, name)).CombinedOutput()
+		if err != nil {
+			return "", nil, fmt.Errorf("ssh-keygen: %w: %s", err, out)
+		}
+	}
+	cmd := withPasswd("/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		return "", nil, err
@@ -62,7 +48,10 @@ func startSSHD(dir string) (addr string, stop func(), err error) {
 	if err := cmd.Start(); err != nil {
 		return "", nil, fmt.Errorf("sshd: %w", err)
 	}
-	stop = func() { cmd.Process.Kill(); cmd.Wait() }
+	stop = func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
 	late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
 	defer late.Stop()
 	lines := bufio.NewScanner(said)
@@ -79,19 +68,4 @@ func startSSHD(dir string) (addr string, stop func(), err error) {
 	}
 	stop()
 	return "", nil, fmt.Errorf("sshd did not start: %s", all.String())
-}
-
-// sshdMain becomes sshd. It returns only when it fails.
-func sshdMain(args []string) error {
-	if err := unix.Mount(args[0], "/etc/passwd", "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("mount over /etc/passwd: %w", err)
-	}
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return fmt.Errorf("drop ambient capabilities: %w", err)
-	}
-	sshd, err := exec.LookPath("/usr/sbin/sshd")
-	if err != nil {
-		return err
-	}
-	return syscall.Exec(sshd, []string{sshd, "-D", "-e", "-f", args[1]}, os.Environ())
 }

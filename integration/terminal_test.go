@@ -71,6 +71,9 @@ func terminal(args []string) error {
 	}
 	select {
 	case err = <-done:
+		if p.hungUp {
+			err = ended(err) // by SIGHUP, most likely
+		}
 	case <-time.After(10 * time.Second):
 		cmd.Process.Kill()
 		err = errors.New("still running")
@@ -88,6 +91,7 @@ type player struct {
 	screen <-chan []byte
 	fresh  []byte // since the last see
 	all    strings.Builder
+	hungUp bool
 }
 
 func (p *player) play(act, rest string) error {
@@ -106,6 +110,7 @@ func (p *player) play(act, rest string) error {
 		}
 		return unix.IoctlSetWinsize(int(p.master.Fd()), unix.TIOCSWINSZ, &size)
 	case "hangup":
+		p.hungUp = true
 		return p.master.Close()
 	case "see":
 		pattern, err := regexp.Compile(rest)
