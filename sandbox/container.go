@@ -67,10 +67,11 @@ func containerConfig(s *gatewayStart, netns string) *configs.Config {
 		Capabilities: &configs.Capabilities{Bounding: caps, Effective: caps, Permitted: caps},
 		Mounts:       containerMounts(s.Mounts),
 		// What a jail without sysfs still has in /proc. For a command whose host uid is 0 these mounts are the only wall: owner
-		// checks on /proc/sys ask for no capability.
+		// checks on /proc/sys and on the maps of physical memory ask for no capability.
 		ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
-		MaskPaths: []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
-			"/proc/scsi", "/proc/timer_list", "/proc/timer_stats"},
+		MaskPaths: []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/kpagecgroup",
+			"/proc/kpagecount", "/proc/kpageflags", "/proc/latency_stats", "/proc/mtrr", "/proc/pagetypeinfo", "/proc/sched_debug", "/proc/scsi",
+			"/proc/slabinfo", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo"},
 		NoNewPrivileges: true,
 		RootlessCgroups: true,
 		// Name and not Path: an unwritable cgroup v1 is then no error. Our own limits are set outside, by the launcher.

@@ -58,11 +58,14 @@ func (d *door) serve(files []*os.File) error {
 	return nil
 }
 
-// close ends every connection and waits until the door's last word is in the record.
+// close ends every connection, the idle ones to real servers as well, and waits until the door's last word is in the record.
 func (d *door) close() {
-	if d == nil || d.cancel == nil {
+	if d == nil {
 		return
 	}
-	d.cancel()
+	if d.cancel != nil {
+		d.cancel()
+	}
+	d.Close()
 	d.serving.Wait()
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -142,6 +143,11 @@ func gatewayMounts() error {
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return &Error{Step: StepProc, Err: fmt.Errorf("mount /proc: %w", err)}
+	}
+	// Limits are the launcher's affair. With host uid 0 libcontainer could make cgroups of its own, which nobody would remove.
+	err := unix.MountSetattr(unix.AT_FDCWD, "/sys/fs/cgroup", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) { // none here, or no mount
+		return &Error{Step: StepMountNamespace, Err: fmt.Errorf("make /sys/fs/cgroup read-only: %w", err)}
 	}
 	return nil
 }

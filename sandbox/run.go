@@ -205,7 +205,7 @@ func (r *run) startCommand() error {
 	unix.Umask(umask)
 	c := r.plan.Command
 	start := &initStart{Path: c.Path, Argv: c.Argv, Dir: c.Dir, UID: r.plan.Identity.UID, GID: r.plan.Identity.GID,
-		Rlimits: rlimits(r.plan.Limits), Filter: f.program, Umask: umask}
+		Rlimits: r.cgroup.rlimits(), Filter: f.program, Umask: umask}
 	for _, v := range c.Env {
 		start.Env = append(start.Env, v.Name+"="+v.Value)
 	}
