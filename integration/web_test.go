@@ -106,8 +106,9 @@ func (w *webServers) handler() http.Handler {
 				io.Closer
 			}{io.MultiReader(bytes.NewReader(start.Bytes()), r.Body), r.Body}
 		}
+		host, _, _ := strings.Cut(r.Host, ":")
 		w.mu.Lock()
-		w.seen = append(w.seen, fmt.Sprintf("%s %s %q %q", r.Host, r.URL, r.Header, start))
+		w.seen = append(w.seen, fmt.Sprintf("%s %s %q %q", host, r.URL, r.Header, start))
 		w.mu.Unlock()
 		mux.ServeHTTP(rw, r)
 	})
