@@ -5,9 +5,23 @@ go 1.26.0
 toolchain go1.26.8
 
 require (
-	github.com/vishvananda/netlink v1.3.1
-	golang.org/x/net v0.62.0
-	golang.org/x/sys v0.49.0
+	github.com/godbus/dbus/v5 v5.2.4 // limits: a scope of the user's systemd
+	github.com/google/go-cmp v0.7.0 // tests: differences
+	github.com/moby/profiles/seccomp v0.2.3 // tests: the system calls that Docker allows
+	github.com/opencontainers/cgroups v0.1.0 // libcontainer's configuration names its type
+	github.com/opencontainers/runc v1.5.2 // libcontainer: namespaces, pivot_root, PID 1
+	github.com/opencontainers/runtime-spec v1.3.0 // tests: the types of moby's profile
+	github.com/pelletier/go-toml/v2 v2.4.3 // profiles
+	github.com/rogpeppe/go-internal v1.16.0 // tests: txtar scripts
+	github.com/seccomp/libseccomp-golang v0.12.0 // the system-call filter
+	github.com/sirupsen/logrus v1.9.4 // silences libcontainer's logger
+	github.com/urfave/cli/v2 v2.27.7 // the command line
+	github.com/vishvananda/netlink v1.3.1 // the cable, addresses, routes
+	go.uber.org/goleak v1.3.0 // tests: goroutines that stay
+	golang.org/x/net v0.62.0 // DNS messages, public suffixes, A-labels
+	golang.org/x/sys v0.49.0 // system calls
+	golang.org/x/term v0.47.0 // the caller's terminal
+	software.sslmate.com/src/go-pkcs12 v0.7.4 // Java's trust store
 )
 
 require (
@@ -15,43 +29,26 @@ require (
 	github.com/BurntSushi/toml v1.5.0 // indirect
 	github.com/aperturerobotics/protobuf-go-lite v0.14.0 // indirect
 	github.com/checkpoint-restore/go-criu/v8 v8.3.0 // indirect
-	github.com/cilium/ebpf v0.17.3 // indirect
 	github.com/containerd/console v1.0.5 // indirect
 	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/cyphar/filepath-securejoin v0.7.0 // indirect
-	github.com/docker/go-units v0.5.0 // indirect
-	github.com/godbus/dbus/v5 v5.2.4 // indirect
-	github.com/google/go-cmp v0.7.0 // indirect
-	github.com/moby/profiles/seccomp v0.2.3 // indirect
 	github.com/moby/sys/capability v0.4.0 // indirect
 	github.com/moby/sys/mountinfo v0.7.2 // indirect
 	github.com/moby/sys/user v0.4.0 // indirect
 	github.com/moby/sys/userns v0.2.1 // indirect
 	github.com/mrunalp/fileutils v0.5.1 // indirect
-	github.com/opencontainers/cgroups v0.1.0 // indirect
-	github.com/opencontainers/runc v1.5.2 // indirect
-	github.com/opencontainers/runtime-spec v1.3.0 // indirect
 	github.com/opencontainers/selinux v1.13.1 // indirect
-	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
-	github.com/rogpeppe/go-internal v1.16.0 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
-	github.com/seccomp/libseccomp-golang v0.12.0 // indirect
-	github.com/sirupsen/logrus v1.9.4 // indirect
-	github.com/urfave/cli v1.22.17 // indirect
-	github.com/urfave/cli/v2 v2.27.7 // indirect
 	github.com/vishvananda/netns v0.0.5 // indirect
 	github.com/xrash/smetrics v0.0.0-20240521201337-686a1a2994c1 // indirect
-	go.uber.org/goleak v1.3.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
 	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 	honnef.co/go/tools v0.8.2 // indirect
-	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
