@@ -23,7 +23,7 @@ var calls = []call{
 	{name: "unshare_net", inside: "EPERM"}, {name: "unshare_ipc", inside: "EPERM"}, {name: "unshare_uts", inside: "EPERM"},
 	{name: "unshare_cgroup", inside: "EPERM"}, {name: "unshare_time", inside: "EPERM"}, {name: "clone_user", inside: "EPERM"},
 	{name: "clone_user_mnt", inside: "EPERM"}, {name: "clone_net", inside: "EPERM"}, {name: "clone3_null", inside: "ENOSYS"},
-	{name: "setns_self", inside: "EPERM"}, {name: "setns_init", inside: "EACCES|EPERM", root: true}, {name: "mount_tmpfs", inside: "EPERM"},
+	{name: "setns_self", inside: "EPERM"}, {name: "setns_init", inside: "EACCES|EPERM"}, {name: "mount_tmpfs", inside: "EPERM"},
 	{name: "mount_bind", inside: "EPERM"}, {name: "mount_remount", inside: "EPERM"}, {name: "umount_bad", inside: "EPERM"},
 	{name: "pivot", inside: "EPERM"}, {name: "chroot_root", inside: "EPERM"}, {name: "fsopen_tmpfs", inside: "EPERM|ENOSYS"},
 	{name: "open_tree_clone", inside: "EPERM|ENOSYS"}, {name: "move_mount_bad", inside: "EPERM|ENOSYS"},
@@ -49,10 +49,10 @@ var calls = []call{
 	{name: "s_bluetooth", inside: noFamily}, {name: "s_tipc", inside: noFamily}, {name: "s_rds", inside: noFamily},
 	{name: "s_high", inside: noFamily},
 	{name: "ptrace_init", inside: "EPERM"}, {name: "ptrace_child", inside: "EPERM"}, {name: "vm_write_init", inside: "EPERM"},
-	// Outside, PID 1 of the host is root's, and PID 1 of the user's own namespace has a parent of another one: only root gets there.
-	{name: "init_mem", inside: "EACCES", root: true}, {name: "init_root", inside: "EACCES", root: true},
-	{name: "init_cwd", inside: "EACCES", root: true}, {name: "init_exe", inside: "EACCES", root: true},
-	{name: "init_fd", inside: "EACCES", root: true}, {name: "init_environ", inside: "EACCES", root: true},
+	// Outside, root of a user namespace reaches the PID 1 of its own PID namespace.
+	{name: "init_mem", inside: "EACCES"}, {name: "init_root", inside: "EACCES"},
+	{name: "init_cwd", inside: "EACCES"}, {name: "init_exe", inside: "EACCES"},
+	{name: "init_fd", inside: "EACCES"}, {name: "init_environ", inside: "EACCES"},
 	{name: "kcore", inside: "EACCES|EPERM|ENOENT", root: true},
 	{name: "sysctl_write", inside: "EACCES|EROFS", root: true}, {name: "sysrq", inside: "EACCES|EROFS|ENOENT", root: true},
 	{name: "mknod_dev", inside: "EPERM", root: true}, {name: "setuid_root", inside: "EPERM|EINVAL"},

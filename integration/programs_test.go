@@ -343,7 +343,10 @@ func slay(args []string) error {
 	if len(chain) < 4 {
 		return fmt.Errorf("processes %v: a launcher, a gateway, an init and a command were due", chain)
 	}
-	victim := map[string]int{"launcher": chain[0], "gateway": chain[1], "init": initOf(chain)}[who]
+	init := initOf(chain)
+	// The launcher may have other children, who clean up after it: the gateway is the one that has init below it.
+	gateway := slices.IndexFunc(chain[1:], func(pid int) bool { return slices.Contains(children(pid), init) }) + 1
+	victim := map[string]int{"launcher": chain[0], "gateway": chain[gateway], "init": init}[who]
 	if victim == 0 {
 		return fmt.Errorf("no %s among %v", who, chain)
 	}

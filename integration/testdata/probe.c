@@ -262,15 +262,27 @@ static void become_root_of_userns(void) {
 	put("/proc/self/uid_map", map);
 	snprintf(map, sizeof map, "0 %d 1", gid);
 	put("/proc/self/gid_map", map);
-	if (fork() == 0) return; // PID 1 of its own PID namespace stays a plain process: acts on PID 1 are acts on our own child
+	if (fork() == 0) { // PID 1, which the acts' processes, its children, may reach: where no wall stands they can
+		if (mount("proc", "/proc", "proc", 0, 0)) perror("mount /proc");
+		return;
+	}
 	int status;
 	wait(&status);
 	exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }
 
+// As the host's own root the acts succeed for real: the mounts and the host name that they change must be nobody else's.
+static void keep_to_ourselves(void) {
+	if (unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC) || mount("none", "/", 0, MS_REC | MS_PRIVATE, 0)) {
+		perror("probe: will not act as root of the host in the host's own namespaces");
+		exit(2);
+	}
+}
+
 int main(int argc, char **argv) {
 	const char *what = argc > 1 ? argv[1] : "";
 	int all = !strcmp(what, "calls") || !strcmp(what, "userns"), found = 0, failed = 0;
+	if (geteuid() == 0) keep_to_ourselves();
 	if (!strcmp(what, "userns")) become_root_of_userns();
 	for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
 		if (all || !strcmp(what, acts[i].name)) {
