@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,7 +34,7 @@ func run(args []string) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("usage: hello serve FILE | hello get URL...")
+	return errors.New("usage: hello serve FILE | hello get URL")
 }
 
 func serve(file string) error {
