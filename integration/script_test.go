@@ -58,10 +58,22 @@ func TestScript(t *testing.T) {
 			if found, _ := filepath.Glob(filepath.Join(dir, "*.txtar")); len(found) == 0 {
 				t.Fatal("no scripts")
 			}
-			testscript.Run(t, testscript.Params{Dir: dir, Setup: setup, Cmds: commands(), RequireUniqueNames: true, RequireExplicitExec: true})
+			deadline, _ := t.Deadline()
+			testscript.RunT(terse{t}, testscript.Params{
+				Dir: dir, Setup: setup, Cmds: commands(), Deadline: deadline, RequireUniqueNames: true, RequireExplicitExec: true,
+			})
 		})
 	}
 }
+
+// terse makes testscript show what failed and not, as it does under -v and so under -json, all that went well and the environment.
+type terse struct{ *testing.T }
+
+func (t terse) Run(name string, f func(testscript.T)) {
+	t.T.Run(name, func(t *testing.T) { f(terse{t}) })
+}
+
+func (terse) Verbose() bool { return false }
 
 var web = sync.OnceValues(startWeb)
 
