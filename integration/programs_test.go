@@ -205,42 +205,54 @@ func traceless(args []string) error {
 			differ = append(differ, fmt.Errorf("gone: %s", line))
 		}
 	}
-	return errors.Join(append(differ, status)...)
+	left, err := cgroupsLeft()
+	return errors.Join(append(append(differ, left...), err, status)...)
+}
+
+// cgroupsLeft looks for control groups of this script's sessions: they are named after them. Other tests' jails come and go meanwhile.
+func cgroupsLeft() (left []error, err error) {
+	sessions, err := filepath.Glob(filepath.Join(os.Getenv("XDG_STATE_HOME"), "agentjail/sessions/*"))
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir("/sys/fs/cgroup", func(name string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return nil // on its way out, or nobody's business
+		} else if err != nil {
+			return err
+		}
+		for _, session := range sessions {
+			if d.IsDir() && strings.Contains(d.Name(), filepath.Base(session)) {
+				left = append(left, fmt.Errorf("left: %s", name))
+			}
+		}
+		return nil
+	})
+	return left, err
 }
 
 func traces() (lines []string, err error) {
 	state := filepath.Join(os.Getenv("XDG_STATE_HOME"), "agentjail")
-	for _, root := range []string{os.Getenv("WORK"), "/dev/shm", "/sys/fs/cgroup"} {
-		err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-			switch {
-			case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-				return nil // another test's, on its way out
-			case err != nil:
-				return err
-			case name == state:
-				return fs.SkipDir // the records: they are meant to stay
-			case strings.HasPrefix(name, "/sys"):
-				if d.IsDir() {
-					lines = append(lines, name)
-				}
-				return nil
-			}
-			info, err := d.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			} else if err != nil {
-				return err
-			}
-			line := fmt.Sprintf("%s %v", name, info.Mode())
-			if info.Mode().IsRegular() {
-				line += fmt.Sprintf(" %d bytes, %v", info.Size(), info.ModTime())
-			}
-			lines = append(lines, line)
-			return nil
-		})
+	err = filepath.WalkDir(os.Getenv("WORK"), func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil, err
+			return err
 		}
+		if name == state {
+			return fs.SkipDir // the records: they are meant to stay
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		line := fmt.Sprintf("%s %v", name, info.Mode())
+		if info.Mode().IsRegular() {
+			line += fmt.Sprintf(" %d bytes, %v", info.Size(), info.ModTime())
+		}
+		lines = append(lines, line)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	// The directories that lead to the state directory are agentjail's to make.
 	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(state, strings.Fields(line)[0]+"/") })

@@ -40,7 +40,7 @@ import (
 //	exits STATUS CMD...    runs CMD, which must end with that status, or by that signal (SIGKILL)
 //	within DURATION CMD... runs CMD, which must end by then
 //	leaky CMD...           runs CMD with descriptors 3 to 1000 open on a file with the words "left open"
-//	traceless CMD...       runs CMD, which must leave $WORK (but for agentjail's own records), mounts, cgroups and /dev/shm as they were
+//	traceless CMD...       runs CMD, which must leave $WORK (but for agentjail's own records), mounts and cgroups as they were
 //	alone CMD...           runs CMD, which must leave no process behind, not even for a second
 //	slay WHO CMD...        runs CMD until it says "ready", then sends SIGKILL to WHO: launcher, gateway, init; all must be gone in a second
 //	moments STEP N WHO CMD...  runs CMD N times and sends SIGKILL to WHO (launcher, child), each time STEP later than before
