@@ -165,7 +165,9 @@ func etcMade(w *planner, net string) []Mount {
 		file("passwd", "names the caller", "%s", passwd),
 		file("group", "names the caller's group", "%s", groups),
 		file("hostname", "the jail's own name", "%s\n", hostname),
-		file("hosts", "the jail's own localhost", "127.0.0.1 localhost %s\n::1 localhost ip6-localhost ip6-loopback\n", hostname),
+		// localhost is IPv4's alone: in a network without global IPv6 a client that asks with AI_ADDRCONFIG is told 127.0.0.1, and a
+		// server that asks without it would listen on ::1 (node's fetch and listen, getaddrinfo(3)).
+		file("hosts", "the jail's own localhost", "127.0.0.1 localhost %s\n::1 ip6-localhost ip6-loopback\n", hostname),
 		file("nsswitch.conf", "files and the door's DNS, no daemon of the host",
 			"passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\nnetworks: files\nethers: files\nrpc: files\n"),
 	}

@@ -7,6 +7,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 
 	"github.com/agentjail/agentjail/sandbox"
@@ -17,5 +19,8 @@ import (
 func main() {
 	// The same binary is also the gateway, libcontainer's first process and the jail's init; for those Reexec does not return.
 	sandbox.Reexec()
+	// net/http's Transport quotes servers through the standard logger and offers no other way: an allowed host must not write to
+	// the user's terminal.
+	log.SetOutput(io.Discard)
 	os.Exit(run(context.Background(), os.Args, sandbox.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
