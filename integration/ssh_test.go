@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -41,6 +42,7 @@ func startSSHD(dir string) (addr string, stop func(), err error) {
 		}
 	}
 	cmd := withPasswd("/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // over and sshd, to end them together
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		return "", nil, err
@@ -49,10 +51,10 @@ func startSSHD(dir string) (addr string, stop func(), err error) {
 		return "", nil, fmt.Errorf("sshd: %w", err)
 	}
 	stop = func() {
-		cmd.Process.Kill()
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		cmd.Wait()
 	}
-	late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	late := time.AfterFunc(20*time.Second, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	defer late.Stop()
 	lines := bufio.NewScanner(said)
 	var all strings.Builder
