@@ -31,7 +31,23 @@ func TestMain(m *testing.M) {
 			os.Exit(dropped())
 		}
 	}
-	testscript.Main(m, programs)
+	testscript.Main(tidy{m}, programs)
+}
+
+// tidy gives the tests a directory for all that is temporary and removes it after them.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	dir, err := os.MkdirTemp("", "agentjail-integration-")
+	if err == nil {
+		err = os.Setenv("TMPDIR", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "integration:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	return t.M.Run()
 }
 
 // isTestBinary tells the tests from the programs, which are this binary under another name.
