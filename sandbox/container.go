@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer"
@@ -28,7 +29,7 @@ func startContainer(s *gatewayStart, stdio [3]*os.File, initSock, exe *os.File, 
 	}
 	p := &libcontainer.Process{
 		Args:       []string{"/proc/self/fd/4"},
-		Env:        []string{initEnv + "=1"},
+		Env:        []string{initEnv + "=1", "GOTRACEBACK=none"}, // the command's stderr is not ours to fill
 		Cwd:        "/",
 		Init:       true,
 		Stdin:      stdio[0],
@@ -49,7 +50,7 @@ func (c *container) wait() (int, error) {
 	if state == nil {
 		return 0, err
 	}
-	return int(state.Sys().(unix.WaitStatus)), nil
+	return int(state.Sys().(syscall.WaitStatus)), nil
 }
 
 func containerConfig(s *gatewayStart, netns string) *configs.Config {

@@ -24,19 +24,22 @@ func initMain() int {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
 
-	m, err := c.receive()
-	if err != nil || m.InitStart == nil {
+	start, early, err := awaitStart(c)
+	if err != nil {
 		return exitFailed
 	}
 	// No core of a process that holds the launcher's socket; and the command may not attach anyway (other user namespace).
 	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	i := &initProcess{channel: c}
-	if err := i.start(m.InitStart); err != nil {
+	if err := i.start(start); err != nil {
 		c.send(failed(StepInit, err))
 		return exitFailed
 	}
 	if err := c.send(&message{InitRunning: &struct{}{}}); err != nil {
 		return exitFailed
+	}
+	for _, s := range early {
+		i.signal(s)
 	}
 	go i.serve()
 	for range children {
@@ -46,6 +49,22 @@ func initMain() int {
 		}
 	}
 	return exitFailed
+}
+
+// awaitStart reads until the launcher says what to start. A signal may overtake that: it is for the command all the same.
+func awaitStart(c *channel) (start *initStart, early []*initSignal, err error) {
+	for {
+		m, err := c.receive()
+		if err != nil {
+			return nil, nil, err
+		}
+		if m.InitStart != nil {
+			return m.InitStart, early, nil
+		}
+		if m.InitSignal != nil {
+			early = append(early, m.InitSignal)
+		}
+	}
 }
 
 // initProcess is what init knows.
@@ -118,14 +137,18 @@ func (i *initProcess) serve() {
 		if err != nil {
 			os.Exit(exitFailed)
 		}
-		if s := m.InitSignal; s != nil {
-			pid := i.command
-			if s.Group {
-				pid = -pid
-			}
-			unix.Kill(pid, syscall.Signal(s.Signal)) // a command that is already gone is about to be reported
+		if m.InitSignal != nil {
+			i.signal(m.InitSignal)
 		}
 	}
+}
+
+func (i *initProcess) signal(s *initSignal) {
+	pid := i.command
+	if s.Group {
+		pid = -pid
+	}
+	unix.Kill(pid, syscall.Signal(s.Signal)) // a command that is already gone is about to be reported
 }
 
 // reap waits for whatever has changed and says how the command ended when it did. Orphans of the jail come to us as PID 1.

@@ -42,7 +42,9 @@ type run struct {
 	audit    *audit
 	streams  *streams
 	terminal *terminal // nil without one
-	alone    bool      // the next stop is for this process and not for its group
+	signals  chan os.Signal
+	told     bool // SIGTSTP was sent to us: we stop when the command has
+	own      bool // the next SIGTSTP is the one that we send to our group
 	init     *channel
 	gateway  *gatewayProcess
 	cgroup   *cgroup
@@ -75,11 +77,12 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 		program, err := seccomp.Compile(groupNames(plan.Syscalls))
 		r.filter <- compiled{program, err}
 	}()
-	signals, stop := watchSignals()
+	var stop func()
+	r.signals, stop = watchSignals()
 	defer stop()
 	err := r.launch(ctx)
 	if err == nil {
-		err = r.supervise(ctx, signals)
+		err = r.supervise(ctx)
 	}
 	err = r.end(err)
 	return r.report, err
@@ -220,7 +223,7 @@ func (r *run) startCommand() error {
 }
 
 // supervise is the life of the jail: it returns when init is gone.
-func (r *run) supervise(ctx context.Context, signals <-chan os.Signal) error {
+func (r *run) supervise(ctx context.Context) error {
 	fromInit, fromGateway := receiveAll(r.init), receiveAll(r.gateway.channel)
 	deadline := time.NewTimer(launchTimeout)
 	defer deadline.Stop()
@@ -253,7 +256,7 @@ func (r *run) supervise(ctx context.Context, signals <-chan os.Signal) error {
 					wall = t.C
 				}
 			case m.InitStopped != nil:
-				r.stop()
+				r.stopped()
 			case m.InitExited != nil:
 				exited = true
 				r.exited(m.InitExited)
@@ -265,7 +268,7 @@ func (r *run) supervise(ctx context.Context, signals <-chan os.Signal) error {
 			case m.Failure != nil:
 				return r.explain(m.Failure.Step, m.Failure.err())
 			}
-		case s := <-signals:
+		case s := <-r.signals:
 			r.handle(s)
 		case <-deadline.C:
 			return &Error{Step: StepInit, Err: fmt.Errorf("the jail was not ready after %v", launchTimeout), Hint: "agentjail doctor"}

@@ -1,8 +1,11 @@
 package sandbox
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +28,11 @@ func (r *run) handle(s os.Signal) {
 	case unix.SIGWINCH:
 		r.terminal.resize()
 	case unix.SIGTSTP:
-		r.alone = true
+		if r.own {
+			r.own = false
+			return
+		}
+		r.told = true
 		if r.terminal != nil {
 			r.forward(unix.SIGTSTP, true)
 		} else {
@@ -33,7 +40,11 @@ func (r *run) handle(s os.Signal) {
 			r.forward(unix.SIGSTOP, true)
 		}
 	case unix.SIGCONT:
+		r.told = false // a stop that is still under way is over before it has begun
 		r.resume()
+	case unix.SIGHUP:
+		r.forward(unix.SIGHUP, false)
+		r.forward(unix.SIGCONT, true) // a stopped command would never notice, and nobody is left to wake it (setpgid(2))
 	case unix.SIGINT, unix.SIGQUIT:
 		r.forward(s.(syscall.Signal), true)
 	default:
@@ -46,17 +57,52 @@ func (r *run) forward(s syscall.Signal, group bool) {
 	r.init.send(&message{InitSignal: &initSignal{Signal: int(s), Group: group}})
 }
 
-// stop stops ourselves when the command has stopped, with the terminal as the shell wants it. Ctrl-Z in the jail's terminal is for
-// our whole process group, as it would be without a jail: a script around us and the rest of a pipeline stop with us. A SIGTSTP
-// that was sent to us has reached the others by itself, or was not meant for them.
-func (r *run) stop() {
-	r.terminal.restore()
-	pid := 0
-	if r.alone {
-		pid = unix.Getpid()
+// stopped is told when the command has stopped. We stop with it when somebody outside wanted that, and never because the command did:
+// it may stop itself as often as it likes, but our process group, the timer of the wall-time limit and the door are not its own.
+//
+// A SIGTSTP that was sent to us has reached our group's others by itself, or was not meant for them. Ctrl-Z in the jail's terminal
+// is for the whole group, as it would be without a jail: a script around us and the rest of a pipeline stop with us; not in an
+// orphaned group, which no shell could wake again (setpgid(2)).
+func (r *run) stopped() {
+	switch {
+	case r.told:
+		r.told = false
+		r.terminal.restore()
+		unix.Kill(os.Getpid(), unix.SIGSTOP)
+	case r.terminal != nil && r.terminal.wantsStop() && !orphaned():
+		r.terminal.restore()
+		r.own = true // Go's handler stays once it is there (os/signal), so the group's signal comes to us as well
+		unix.Kill(0, unix.SIGTSTP)
+		unix.Kill(os.Getpid(), unix.SIGSTOP)
 	}
-	r.alone = false
-	unix.Kill(pid, unix.SIGSTOP)
+}
+
+// orphaned says whether our process group is: none of its members has a parent in another group of the session. Members are looked
+// for among our ancestors, which is where a shell's jobs have them.
+func orphaned() bool {
+	group := unix.Getpgrp()
+	session, err := unix.Getsid(0)
+	for pid := os.Getppid(); err == nil && pid > 0; pid = parent(pid) {
+		s, serr := unix.Getsid(pid)
+		g, gerr := unix.Getpgid(pid)
+		if serr != nil || gerr != nil || s != session {
+			return true
+		}
+		if g != group {
+			return false
+		}
+	}
+	return true
+}
+
+// parent reads proc_pid_stat(5); the command's name in it may hold anything, parentheses too. 0: there is none.
+func parent(pid int) (ppid int) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	fmt.Sscanf(string(data[bytes.LastIndexByte(data, ')')+1:]), " %1s %d", new(string), &ppid)
+	return ppid
 }
 
 // resume takes the terminal again and lets the command go on.

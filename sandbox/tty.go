@@ -1,11 +1,13 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -19,6 +21,7 @@ type terminal struct {
 	saved   *term.State // nil while the caller's terminal is as we found it
 	master  *os.File
 	drained chan struct{} // closed when nothing more comes out of the jail
+	stopKey atomic.Bool   // Ctrl-Z was typed since the command last stopped
 }
 
 // wantsTerminal decides for a mode of --tty.
@@ -91,7 +94,7 @@ func (t *terminal) relay(master *os.File) error {
 	}
 	t.resize()
 	go func() {
-		_, err := io.Copy(t.master, t.in)
+		_, err := io.Copy(t.master, keys{t})
 		// The caller's input has ended (--tty always < file): the jail's terminal says so as a user does.
 		if err == nil {
 			t.master.Write([]byte{4})
@@ -105,6 +108,24 @@ func (t *terminal) relay(master *os.File) error {
 		}
 	}()
 	return nil
+}
+
+// keys is the caller's terminal as it types.
+type keys struct{ t *terminal }
+
+// Read notes Ctrl-Z, as a byte or as the kitty keyboard protocol spells it (CSI 122;5u).
+func (k keys) Read(p []byte) (int, error) {
+	n, err := k.t.in.Read(p)
+	if bytes.IndexByte(p[:n], 0x1a) >= 0 || bytes.Contains(p[:n], []byte("\x1b[122;5")) {
+		k.t.stopKey.Store(true)
+	}
+	return n, err
+}
+
+// wantsStop says whether the user asked for the stop that the jail reports: Ctrl-Z was typed, and we are the foreground job.
+func (t *terminal) wantsStop() bool {
+	foreground, err := unix.IoctlGetInt(int(t.in.Fd()), unix.TIOCGPGRP)
+	return t.stopKey.Swap(false) && err == nil && foreground == unix.Getpgrp()
 }
 
 // drain waits until everything that the jail wrote is out. Call it when the jail is gone.
