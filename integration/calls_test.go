@@ -59,6 +59,11 @@ var calls = []call{
 	{name: "setgroups_none", inside: "EPERM", root: true}, {name: "hostname", inside: "EPERM"},
 	{name: "shm", inside: "OK"}, {name: "mqueue", inside: "OK"}, {name: "shm_file", inside: "OK"},
 	{name: "memfd_exec", inside: "OK"},
+	{name: "chmod_suid", inside: "EPERM"}, {name: "chmod_sgid", inside: "EPERM"}, {name: "fchmod_suid", inside: "EPERM"},
+	{name: "fchmodat_suid", inside: "EPERM"}, {name: "fchmodat2_any", inside: "ENOSYS"}, {name: "open_suid", inside: "EPERM"},
+	{name: "open_sgid", inside: "EPERM"}, {name: "open_tmpfile", inside: "EPERM"}, {name: "open_garbage", inside: "OK"},
+	{name: "openat2_any", inside: "ENOSYS"}, {name: "creat_suid", inside: "EPERM"}, {name: "mknod_suid", inside: "EPERM"},
+	{name: "prlimit_init", inside: "EPERM"}, {name: "prlimit_own", inside: "OK"},
 }
 
 // amd64 are the acts that other architectures do not know.

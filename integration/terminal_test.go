@@ -78,7 +78,8 @@ func terminal(args []string) error {
 		cmd.Process.Kill()
 		err = errors.New("still running")
 	}
-	master.SetReadDeadline(time.Now()) // what is left to read has been read, or nobody will write it
+	// What is still on its way ends with EIO, unless somebody who stayed behind holds the terminal.
+	master.SetReadDeadline(time.Now().Add(time.Second))
 	for piece := range screen {
 		p.all.Write(piece)
 	}

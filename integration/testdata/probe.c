@@ -24,6 +24,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,7 +38,7 @@
 
 // Numbers that older headers lack are the same on every architecture from 424 on.
 enum { nr_open_tree = 428, nr_move_mount = 429, nr_fsopen = 430, nr_clone3 = 435, nr_mount_setattr = 442, uring_setup = 425, uring_enter = 426,
-       uring_register = 427, nr_statmount = 457, nr_listmount = 458 };
+       uring_register = 427, nr_openat2 = 437, nr_fchmodat2 = 452, nr_statmount = 457, nr_listmount = 458 };
 
 static int unshare_user(void) { return unshare(CLONE_NEWUSER); }
 static int unshare_mnt(void) { return unshare(CLONE_NEWNS); }
@@ -198,6 +199,33 @@ static int setns_init(void) {
 static int kcore(void) { return reach("/proc/kcore", O_RDONLY); }
 static int sysctl_write(void) { return reach("/proc/sys/kernel/hostname", O_WRONLY); }
 static int sysrq(void) { return reach("/proc/sysrq-trigger", O_WRONLY); }
+
+// Set-id files of the host: see kernel/no_set_id_files.txtar for what is left in the directory.
+static int afresh(void) { // the probe runs in a project, which is the host's
+	unlink("probe-file");
+	return open("probe-file", O_CREAT | O_WRONLY, 0755);
+}
+static int chmod_suid(void) { afresh(); return chmod("probe-file", 04755); }
+static int chmod_sgid(void) { afresh(); return chmod("probe-file", 02755); }
+static int fchmod_suid(void) { return fchmod(afresh(), 04755); }
+static int fchmodat_suid(void) { afresh(); return SYS(SYS_fchmodat, AT_FDCWD, "probe-file", 04755L | 0xffffL << 32); }
+static int fchmodat2_any(void) { afresh(); return SYS(nr_fchmodat2, AT_FDCWD, "probe-file", 0755L, 0L); }
+static int open_suid(void) { unlink("probe-file"); return open("probe-file", O_CREAT | O_WRONLY, 04755) < 0 ? -1 : 0; }
+static int open_sgid(void) { unlink("probe-file"); return open("probe-file", O_CREAT | O_WRONLY, 02755) < 0 ? -1 : 0; }
+static int open_tmpfile(void) { return open(".", O_TMPFILE | O_WRONLY, 04755) < 0 ? -1 : 0; }
+static int open_garbage(void) { // without O_CREAT nobody looks at the mode
+	close(afresh());
+	return SYS(SYS_openat, AT_FDCWD, "probe-file", (long)O_RDONLY, 0xffffffffL);
+}
+static int openat2_any(void) {
+	uint64_t how[3] = {O_RDONLY, 0, 0};
+	return SYS(nr_openat2, AT_FDCWD, "/", how, sizeof how);
+}
+static int creat_suid(void) { unlink("probe-file"); return creat("probe-file", 04755) < 0 ? -1 : 0; }
+static int mknod_suid(void) { unlink("probe-file"); return mknod("probe-file", S_IFREG | 04755, 0); }
+
+static int prlimit_init(void) { struct rlimit l; return prlimit(1, RLIMIT_CPU, 0, &l); }
+static int prlimit_own(void) { struct rlimit l; return prlimit(0, RLIMIT_CPU, 0, &l); }
 static int mknod_dev(void) { unlink("/tmp/probe-dev"); return mknod("/tmp/probe-dev", S_IFBLK | 0600, 8 << 8); }
 static int setuid_root(void) { return setuid(0); }
 static int setgroups_none(void) { return SYS(SYS_setgroups, 0L, 0L); }
@@ -226,6 +254,8 @@ static const struct act { const char *name; int (*try)(void); } acts[] = {
 	A(s_packet), A(s_key), A(s_raw), A(s_raw6), A(s_xdp), A(s_bluetooth), A(s_tipc), A(s_rds), A(s_high), A(pair_unix),
 	A(ptrace_init), A(ptrace_child), A(vm_write_init), A(init_mem), A(init_root), A(init_cwd), A(init_exe), A(init_fd), A(init_environ), A(setns_init), A(kcore), A(sysctl_write), A(sysrq), A(mknod_dev), A(setuid_root), A(setgroups_none), A(hostname), A(shm),
 	A(mqueue), A(shm_file), A(memfd_exec),
+	A(chmod_suid), A(chmod_sgid), A(fchmod_suid), A(fchmodat_suid), A(fchmodat2_any), A(open_suid), A(open_sgid), A(open_tmpfile),
+	A(open_garbage), A(openat2_any), A(creat_suid), A(mknod_suid), A(prlimit_init), A(prlimit_own),
 };
 
 static int run(const struct act *a) {
