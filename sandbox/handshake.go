@@ -238,7 +238,7 @@ func (c *channel) send(m *message, files ...*os.File) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, _, err := c.conn.WriteMsgUnix(buf, oob, nil)
-	if err != nil {
+	if err != nil || n == len(buf) { // an empty write would fail when the other side has read all and is gone
 		return err
 	}
 	_, err = c.conn.Write(buf[n:])

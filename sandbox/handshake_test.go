@@ -67,6 +67,27 @@ func TestMessageCarriesItsDescriptors(t *testing.T) {
 	}
 }
 
+// The other side may read the whole message, fail and be gone before send returns: what it said counts, and not an EPIPE of ours.
+func TestSendToOneThatReadsAndGoes(t *testing.T) {
+	for range 200 {
+		a, b := channels(t)
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			b.receive()
+			b.send(failed(StepRoot, unix.EPERM))
+			b.Close()
+		}()
+		if err := a.send(&message{InitSignal: &initSignal{Signal: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		<-gone
+		if m, err := a.receive(); err != nil || m.Failure == nil {
+			t.Fatalf("%+v, %v", m, err)
+		}
+	}
+}
+
 func TestClaimWantsTheRightNumber(t *testing.T) {
 	a, b := channels(t)
 	if err := a.send(&message{InitTerminal: &struct{}{}}); err != nil {
