@@ -108,7 +108,35 @@ func attempts() []attempt {
 			list = append(list, attempt{"ioctl", [6]uintptr{bad, high | request, fault}, eperm, false})
 		}
 	}
+	list = append(list, setIDAttempts()...)
 	return append(list, socketAttempts()...)
+}
+
+func setIDAttempts() []attempt {
+	const eperm = syscall.EPERM
+	list := []attempt{
+		{"openat2", [6]uintptr{bad, fault, fault, 24}, syscall.ENOSYS, false},
+		{"fchmodat2", [6]uintptr{bad, fault, 0o755, bad}, syscall.ENOSYS, false},
+		{"prlimit64", [6]uintptr{bad, bad, 0, 0}, eperm, false},
+		{"prlimit64", [6]uintptr{1<<32 | bad>>33, bad, 0, 0}, eperm, false},
+	}
+	for _, mode := range []uintptr{unix.S_ISUID | 0o755, unix.S_ISGID | 0o755, unix.S_ISUID | unix.S_ISGID, 0xffffffff<<32 | unix.S_ISUID, 0xffffffff} {
+		list = append(list,
+			attempt{"chmod", [6]uintptr{fault, mode}, eperm, false},
+			attempt{"fchmod", [6]uintptr{bad, mode}, eperm, false},
+			attempt{"fchmodat", [6]uintptr{bad, fault, mode}, eperm, false},
+			attempt{"creat", [6]uintptr{fault, mode}, eperm, false},
+			attempt{"mknod", [6]uintptr{fault, unix.S_IFREG | mode}, eperm, false},
+			attempt{"mknodat", [6]uintptr{bad, fault, unix.S_IFREG | mode}, eperm, false},
+		)
+		for _, flags := range []uintptr{unix.O_CREAT, unix.O_TMPFILE | unix.O_RDWR, 1<<32 | unix.O_CREAT | unix.O_WRONLY | unix.O_EXCL} {
+			list = append(list,
+				attempt{"open", [6]uintptr{fault, flags, mode}, eperm, false},
+				attempt{"openat", [6]uintptr{bad, fault, flags, mode}, eperm, false},
+			)
+		}
+	}
+	return list
 }
 
 func socketAttempts() []attempt {

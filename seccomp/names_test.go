@@ -10,7 +10,7 @@ import (
 )
 
 // knownMissing are names of the policy that a libseccomp in use does not know, with the first release that does. Until then
-// they get the default, ENOSYS. Debian 12 has 2.5.4, Debian 13 2.6.0.
+// they get the default, ENOSYS. Debian 12 has 2.5.4 with two of them put in (cachestat, fchmodat2), Debian 13 2.6.0.
 func knownMissing() map[string]string {
 	return map[string]string{
 		"cachestat":        "2.5.5",

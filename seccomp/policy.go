@@ -50,6 +50,7 @@ func basePolicy() []rule {
 	var policy []rule
 	policy = append(policy, allowedCalls()...)
 	policy = append(policy, judgedCalls()...)
+	policy = append(policy, setIDCalls()...)
 	return append(policy, refusedCalls()...)
 }
 

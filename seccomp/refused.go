@@ -36,6 +36,11 @@ func refusedCalls() []rule {
 		}},
 		// The flags of clone3(2) are behind a pointer, where a filter cannot look. ENOSYS makes glibc and musl use clone(2).
 		{why: "namespaces through a pointer", clauses: always(enosys), names: []string{"clone3"}},
+		// The mode is in a struct: see setid.go for why it matters. Whoever calls openat2(2) is used to kernels without it (before 5.6).
+		{why: "a mode through a pointer", clauses: always(enosys), names: []string{"openat2"}},
+		// Its mode could be judged, but only by a libseccomp that knows the call, and some 2.5.4 do (Debian 12) and some do not: this
+		// way every build answers the same. C libraries call it for AT_SYMLINK_NOFOLLOW alone and go through /proc without it.
+		{why: "a mode, by a call that is too new", clauses: always(enosys), names: []string{"fchmodat2"}},
 		// What goes through the ring is not seen by seccomp at all (openat, connect, socket …). ENOSYS makes libuv and others use epoll.
 		{why: "system calls that no filter sees", clauses: always(enosys), names: []string{
 			"io_uring_enter", "io_uring_register", "io_uring_setup",
