@@ -187,8 +187,8 @@ func TestBuiltIn(t *testing.T) {
 				t.Error(i.Why)
 			}
 		}
-		if len(p.FS.Copy)+len(p.FS.Write)+len(p.FS.Unprotect)+len(p.Syscalls)+len(p.Net.Rules) > 0 {
-			t.Errorf("%s opens more than hosts", name)
+		if len(p.FS.Copy)+len(p.FS.Write)+len(p.FS.Unprotect)+len(p.Net.Rules) > 0 || values(p.Syscalls) != "debug" {
+			t.Errorf("%s opens more than hosts and debuggers", name)
 		}
 	}
 	want = append(want, "ci")

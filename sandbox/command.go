@@ -56,6 +56,7 @@ func find(h *Host, f Files, name string) (p program, problem string) {
 		at, err := follow(f, c)
 		switch {
 		case missing(err):
+		case err != nil && len(candidates) > 1: // a directory of PATH that the caller may not look into: a shell passes it over
 		case err != nil, !at.info.Mode().IsRegular(), at.info.Mode().Perm()&0o111 == 0:
 			problem = ProblemNotExecutable
 		default:

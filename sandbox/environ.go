@@ -48,6 +48,7 @@ func (w *planner) environ() error {
 	e.set("AGENTJAIL", "1", "says that this is a jail")
 	w.trustEnv(e)
 	w.proxyEnv(e)
+	w.gitIdentity(e)
 	ours := e.names()
 	for _, it := range w.profile.Env.Pass {
 		if !validPattern(it.Value) {

@@ -15,16 +15,17 @@ const maxHidden = 4096
 // hidden is one pattern, as in gitignore(5): without a slash it matches a name at any depth, with one it is a path from the project;
 // "**" stands for any directories, a slash at the end for directories alone. "!" is not offered: what is hidden stays hidden.
 type hidden struct {
-	parts   []string
-	onlyDir bool
-	why     string
+	parts    []string
+	onlyDir  bool
+	anchored bool
+	why      string
 }
 
 func parseHidden(it profiles.Item) (hidden, error) {
 	text := it.Value
 	h := hidden{onlyDir: strings.HasSuffix(text, "/"), why: it.Why + ": " + text}
 	text = strings.TrimSuffix(text, "/")
-	anchored := strings.Contains(text, "/")
+	h.anchored = strings.Contains(text, "/")
 	h.parts = split(text)
 	if len(h.parts) == 0 || slices.Contains(h.parts, "..") || strings.HasPrefix(text, "!") {
 		return h, planError("a name (.env), a pattern (*.pem) or a path from the project (config/keys)", "%s: %q hides nothing", it.Why, it.Value)
@@ -34,7 +35,7 @@ func parseHidden(it profiles.Item) (hidden, error) {
 			return h, planError("*, ? and [a-z] as in a shell", "%s: pattern %q: %w", it.Why, it.Value, err)
 		}
 	}
-	if !anchored {
+	if !h.anchored {
 		h.parts = append([]string{"**"}, h.parts...)
 	}
 	return h, nil
@@ -62,7 +63,8 @@ func suffixes(name []string) [][]string {
 }
 
 // hide masks what the patterns match now. It walks the whole project, and only when there are patterns. A mask stays on its file
-// when a directory above is renamed, so nothing needs a pin; what a link leads to is masked where it is, if that is in the project.
+// when a directory above is renamed, but the next run's pattern would no longer find it there if it is a path: then the directories
+// on the way are pinned. What a link leads to is masked where it is, if that is in the project.
 func (w *planner) hide() error {
 	var patterns []hidden
 	for _, it := range w.profile.FS.Hide {
@@ -86,13 +88,13 @@ func (w *planner) hide() error {
 		}
 		for _, e := range entries {
 			name := path.Join(dir, e.Name())
-			why := matchHidden(patterns, split(strings.TrimPrefix(name, w.plan.Project)), e)
+			h := matchHidden(patterns, split(strings.TrimPrefix(name, w.plan.Project)), e)
 			switch {
-			case why != "":
+			case h != nil:
 				if masked++; masked > maxHidden {
 					return planError("hide the directory instead of the files in it", "more than %d files to hide", maxHidden)
 				}
-				w.mask(name, e, why)
+				w.mask(name, e, h)
 			case e.IsDir() && e.Name() != ".git":
 				queue = append(queue, name)
 			}
@@ -101,16 +103,20 @@ func (w *planner) hide() error {
 	return nil
 }
 
-func matchHidden(patterns []hidden, name []string, e fs.DirEntry) string {
-	for _, h := range patterns {
-		if (!h.onlyDir || e.IsDir()) && matchParts(h.parts, name) {
-			return h.why
+func matchHidden(patterns []hidden, name []string, e fs.DirEntry) *hidden {
+	for i := range patterns {
+		if h := &patterns[i]; (!h.onlyDir || e.IsDir()) && matchParts(h.parts, name) {
+			return h
 		}
 	}
-	return ""
+	return nil
 }
 
-func (w *planner) mask(name string, e fs.DirEntry, why string) {
+func (w *planner) mask(name string, e fs.DirEntry, h *hidden) {
+	why := h.why
+	if h.anchored {
+		w.tree.add(pins(w.plan.Project, name)...)
+	}
 	if e.Type()&fs.ModeSymlink == 0 {
 		w.tree.add(Mount{Kind: KindMask, Target: name, Why: why})
 		return

@@ -10,7 +10,6 @@ const roleEnv = "AGENTJAIL_TEST_ROLE"
 
 // TestMain makes the test binary do what the real one does when it starts itself.
 func TestMain(m *testing.M) {
-	reexecProbe()
 	Reexec()
 	if play, ok := roles()[os.Getenv(roleEnv)]; ok {
 		play()

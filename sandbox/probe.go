@@ -149,6 +149,7 @@ func (p *prober) jail() {
 
 // command loads the filter as the command's process does, and ends under it.
 func (p *prober) command() {
+	runtime.LockOSThread() // no_new_privs is a thread's
 	p.try(StepInit, "clone(CLONE_NEWUSER) in the jail, uid_map 1000 0 1", nil)
 	p.must(StepSeccomp, "prctl(PR_SET_NO_NEW_PRIVS)", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 	program, err := seccomp.Compile(nil)

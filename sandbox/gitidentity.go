@@ -1,0 +1,46 @@
+package sandbox
+
+import (
+	"path"
+	"strings"
+)
+
+// gitSystemConfig stands in the jail for git's system settings (GIT_CONFIG_SYSTEM, git(1), from git 2.32).
+const gitSystemConfig = storeDir + "/gitconfig"
+
+// maxGitConfig bounds what is read of the caller's settings. Bytes.
+const maxGitConfig = 1 << 20
+
+// gitIdentity tells git in the jail who commits. The caller's ~/.gitconfig stays outside, for it may hold tokens and names programs;
+// of its many settings the name and the address pass. They are system settings inside, so a repository's own win, as they do outside.
+func (w *planner) gitIdentity(e *environment) {
+	config := w.host.getenv("XDG_CONFIG_HOME")
+	if config == "" {
+		config = path.Join(w.host.Home, ".config")
+	}
+	found := make(map[string]string)
+	for _, name := range []string{path.Join(config, "git/config"), path.Join(w.host.Home, ".gitconfig")} { // the later one wins
+		data, _ := w.files.ReadFile(name, maxGitConfig) // none is usual
+		for _, s := range gitConfig(data) {
+			if s.section == "user" && (s.key == "name" || s.key == "email") && validIdentity(s.value) {
+				found[s.key] = s.value
+			}
+		}
+	}
+	if len(found) == 0 {
+		return
+	}
+	text := "[include]\n\tpath = /etc/gitconfig\n[user]\n"
+	for _, key := range []string{"name", "email"} {
+		if value, ok := found[key]; ok {
+			text += "\t" + key + ` = "` + value + "\"\n"
+		}
+	}
+	w.tree.add(Mount{Kind: KindFile, Target: gitSystemConfig, Data: []byte(text), Mode: 0o444, Why: "the name and address for commits, and nothing else of ~/.gitconfig"})
+	e.set("GIT_CONFIG_SYSTEM", gitSystemConfig, "the name and address for commits")
+}
+
+// validIdentity says whether a name or address needs no escaping in git's syntax; one that does is left out.
+func validIdentity(s string) bool {
+	return s != "" && len(s) < 256 && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r == 0x7f })
+}
