@@ -39,5 +39,5 @@ func (w *web) connect(rw http.ResponseWriter, req *http.Request, s *session, t t
 		}
 		return
 	}
-	w.door.carry(req.Context(), s.sock, head, t, up)
+	w.door.carry(s.ctx, s.sock, head, t, up)
 }

@@ -205,10 +205,10 @@ func (d *Door) handle(ctx context.Context, s socket) {
 		_ = d.dns.ServeTCP(ctx, s) // the client's trouble
 		return
 	case local.Addr() == d.gateway && port == proxyPort:
-		d.web.serve(&session{role: proxying, sock: s, target: target{port: proxyPort}}, nil)
+		d.web.serve(&session{ctx: ctx, role: proxying, sock: s, target: target{port: proxyPort}}, nil)
 		return
 	case local.Addr() == d.explain && d.explains:
-		d.explainTo(&replay{socket: s}, port, nil)
+		d.explainTo(ctx, &replay{socket: s}, port, nil)
 		return
 	}
 	host, known := d.names.Host(local.Addr())
@@ -224,7 +224,7 @@ func (d *Door) handle(ctx context.Context, s socket) {
 	}
 	why := &refusal{host: host, port: port, reason: reason}
 	if d.explains && (port == httpPort || port == httpsPort) {
-		d.explainTo(&replay{socket: s}, port, why)
+		d.explainTo(ctx, &replay{socket: s}, port, why)
 		return
 	}
 	d.ledger.emit(why.event("net.deny"))
@@ -255,8 +255,9 @@ func (d *Door) Report() (allowed []HostCount, denied []DenialCount) { return d.l
 // Close ends every connection, waits for Serve and ServeDNS to return and closes what the door keeps open to real servers.
 func (d *Door) Close() error {
 	d.cancel()
+	d.wg.Wait() // each session ends its requests first: a server that closed the connections before would say less to the real ones
 	err := d.web.server.Close()
-	d.wg.Wait()
 	d.web.transport.CloseIdleConnections()
+	d.web.servers.reset() // those that a request was broken off on, too: their bytes stand in the report
 	return err
 }

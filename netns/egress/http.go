@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ type web struct {
 	server    *http.Server
 	proxy     *httputil.ReverseProxy
 	transport *http.Transport
+	servers   pool
 }
 
 func newWeb(d *Door) *web {
@@ -32,7 +34,7 @@ func newWeb(d *Door) *web {
 		MaxIdleConns:          64,
 		MaxIdleConnsPerHost:   8,
 		IdleConnTimeout:       30 * time.Second,
-		ExpectContinueTimeout: 5 * time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1)
+		ExpectContinueTimeout: time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1); curl waits as long
 		// No Proxy: the launcher's environment is not the jail's. No ResponseHeaderTimeout: a model may think for minutes.
 	}
 	w.transport.Protocols.SetHTTP1(true)
@@ -55,7 +57,10 @@ func newWeb(d *Door) *web {
 			if t, ok := c.(*tls.Conn); ok {
 				c = t.NetConn()
 			}
-			return context.WithValue(ctx, sessionKey{}, c.(carrier).session())
+			s := c.(carrier).session()
+			// A request ends with the session, not only with its connection: who waits for its answer looks at nothing else.
+			kept := context.WithValue(s.ctx, http.ServerContextKey, ctx.Value(http.ServerContextKey))
+			return context.WithValue(kept, sessionKey{}, s)
 		},
 	}
 	return w
@@ -93,6 +98,7 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	if s.strict != nil {
 		s.busy.Lock()
 		defer s.busy.Unlock()
+		defer s.strict.answered()
 		s.requests++
 	}
 	t, why := w.judge(s, req)
@@ -214,6 +220,9 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		}
 	}()
 	ctx := context.WithValue(req.Context(), passageKey{}, p)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) { got.Conn.(*counted).request.Store(ctx.Done()) },
+	})
 	w.proxy.ServeHTTP(rec, req.WithContext(ctx))
 }
 
@@ -273,5 +282,11 @@ func (w *web) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, err
 	}
 	w.door.opened(t, up)
-	return &counted{Conn: up, done: func(sent, got int64) { w.door.closed(t, up, sent, got) }}, nil
+	c := &counted{socket: up}
+	c.done = func(sent, got int64) {
+		w.door.closed(t, up, sent, got)
+		w.servers.remove(c)
+	}
+	w.servers.add(c)
+	return c, nil
 }

@@ -40,6 +40,9 @@ type jail struct {
 	ca    *CA
 	ports map[uint16]string // the real port of each port of the door
 
+	stop   context.CancelFunc // of the context that every Serve runs with
+	served sync.WaitGroup     // every Serve
+
 	mu     sync.Mutex
 	events []Event
 	more   chan struct{} // closed at each event and made anew
@@ -97,6 +100,9 @@ func newJail(t *testing.T, rules []Rule, change func(*Config), own ...net.Listen
 			t.Error(err)
 		}
 	})
+	ctx, stop := context.WithCancel(context.Background())
+	j.stop = stop
+	t.Cleanup(stop)
 	owned := map[uint16]net.Listener{}
 	for _, l := range own {
 		owned[portOf(l)] = l
@@ -107,11 +113,11 @@ func newJail(t *testing.T, rules []Rule, change func(*Config), own ...net.Listen
 			l = portListener{listen(t, "0.0.0.0:0"), port}
 		}
 		_, j.ports[port], _ = net.SplitHostPort(l.Addr().String())
-		go func() {
-			if err := j.door.Serve(context.Background(), l); err != nil {
+		j.served.Go(func() {
+			if err := j.door.Serve(ctx, l); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 	}
 	return j
 }

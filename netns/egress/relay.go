@@ -85,6 +85,19 @@ func dead(s socket) bool {
 	return err != nil || closed
 }
 
+// gone waits until a connection whose end was read is over in the other direction, too: EOF then. http.Server ends the wait with a
+// read deadline, as it does with every read.
+func gone(s socket) error {
+	c, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := c.Read(func(uintptr) bool { return dead(s) }); err != nil { // called again at each event of epoll(7), and RST is one
+		return err
+	}
+	return io.EOF
+}
+
 // finish waits for the direction back and closes both sockets.
 func finish(client, upstream socket, there flow, back <-chan flow) (up, down int64) {
 	here := <-back

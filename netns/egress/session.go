@@ -2,8 +2,11 @@ package egress
 
 import (
 	"bufio"
+	"context"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -19,6 +22,7 @@ const (
 
 // session is one connection that speaks HTTP.
 type session struct {
+	ctx    context.Context // done when the door ends
 	role   role
 	sock   socket
 	strict *strict // nil behind TLS, where only explanations are given
@@ -141,29 +145,68 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // counted counts what goes through a connection to a real server.
 type counted struct {
-	net.Conn
+	socket
 	sent, got atomic.Int64
 	once      sync.Once
 	done      func(sent, got int64)
+	request   atomic.Value // <-chan struct{}: closed when the last request that it was given to is over or broken off
 }
 
 func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.socket.Read(p)
 	c.got.Add(int64(n))
 	return n, err
 }
 
 func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
+	n, err := c.socket.Write(p)
 	c.sent.Add(int64(n))
 	return n, err
 }
 
-// CloseWrite passes the half-close of an upgraded connection on.
-func (c *counted) CloseWrite() error { return c.Conn.(socket).CloseWrite() }
-
+// Close ends the connection, with RST when its request was broken off: a server in the middle of its answer need not care for FIN.
+// An idle connection ends so, too; there is nothing on it that RST could destroy.
 func (c *counted) Close() error {
-	err := c.Conn.Close()
+	if over, ok := c.request.Load().(<-chan struct{}); ok {
+		select {
+		case <-over:
+			_ = c.SetLinger(0)
+		default:
+		}
+	}
+	err := c.socket.Close()
 	c.once.Do(func() { c.done(c.sent.Load(), c.got.Load()) })
 	return err
+}
+
+// pool is the connections to real servers that http.Transport holds. Its own closing of them is its own affair, and done sometime.
+type pool struct {
+	mu    sync.Mutex
+	conns map[*counted]struct{}
+}
+
+func (p *pool) add(c *counted) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns == nil {
+		p.conns = map[*counted]struct{}{}
+	}
+	p.conns[c] = struct{}{}
+}
+
+func (p *pool) remove(c *counted) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
+}
+
+// reset ends them all, and returns when each is counted.
+func (p *pool) reset() {
+	p.mu.Lock()
+	left := slices.Collect(maps.Keys(p.conns))
+	p.mu.Unlock()
+	for _, c := range left {
+		_ = c.SetLinger(0)
+		_ = c.Close()
+	}
 }

@@ -21,6 +21,7 @@ type strict struct {
 
 	mu      sync.Mutex
 	heads   int // messages begun
+	answers int // of them, answered
 	refused *ambiguous
 }
 
@@ -56,7 +57,7 @@ func (s *strict) Read(p []byte) (int, error) {
 			s.refuse(asAmbiguous(err))
 		case !judged:
 			if err := s.fill(); err != nil {
-				return 0, err
+				return 0, s.end(err)
 			}
 		}
 	}
@@ -75,7 +76,33 @@ func (s *strict) Read(p []byte) (int, error) {
 	}
 	n, err := s.Conn.Read(p)
 	s.given(n)
+	if n == 0 && s.state == raw {
+		err = s.end(err)
+	}
 	return n, err
+}
+
+// end gives what http.Server may know of the end of the client's messages. It takes EOF for a client that is gone and breaks off
+// the request that it serves, but a client that has said all it has to say may shut its side down and wait (RFC 9112 section 9.6):
+// between two messages EOF comes when the last one is answered, or the client is gone indeed. Until then a client that closed
+// looks the same; it is found out by the first byte of the answer, or by keep-alive probes within some two minutes.
+func (s *strict) end(err error) error {
+	s.mu.Lock()
+	owed := s.answers < s.heads
+	s.mu.Unlock()
+	c, ok := s.Conn.(socket)
+	between := len(s.buf) == 0 && (s.state == inHead || s.state == raw)
+	if err != io.EOF || !ok || !owed || !between {
+		return err
+	}
+	return gone(c)
+}
+
+// answered is told when the handler of a message is done.
+func (s *strict) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers++
 }
 
 func (s *strict) given(n int) {
@@ -197,7 +224,10 @@ func (s *strict) refusal(number int) *ambiguous {
 }
 
 // release ends the judging: the connection no longer speaks HTTP. Nobody may be in Read.
-func (s *strict) release() { s.state, s.pass = raw, 0 }
+func (s *strict) release() {
+	s.state, s.pass = raw, 0
+	s.answered() // and a half-close is passed on from now
+}
 
 // left takes what was read from the connection and not given.
 func (s *strict) left() []byte {

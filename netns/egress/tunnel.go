@@ -16,9 +16,12 @@ import (
 //
 // head was read from the client before; up is the real server when it has been dialled before, else nil.
 func (d *Door) carry(ctx context.Context, client socket, head []byte, t target, up socket) {
+	if up != nil {
+		defer context.AfterFunc(ctx, func() { reset(up) })()
+	}
 	switch t.port {
 	case httpPort:
-		d.web.serve(&session{role: origin, sock: client, target: t}, head)
+		d.web.serve(&session{ctx: ctx, role: origin, sock: client, target: t}, head)
 	case httpsPort:
 		d.tunnelTLS(ctx, &replay{client, head}, t, up)
 	default:
@@ -35,13 +38,16 @@ func (d *Door) tunnelTLS(ctx context.Context, client *replay, t target, up socke
 			reset(client.socket) // the session ends
 			return
 		}
+		if up != nil {
+			defer context.AfterFunc(ctx, func() { reset(up) })() // a server that neither speaks nor closes is not waited for
+		}
 	}
 	switch {
 	case why != nil:
 		if up != nil {
 			reset(up)
 		}
-		d.refuseTLS(client, hello, why)
+		d.refuseTLS(ctx, client, hello, why)
 		return
 	case err != nil: // closed before it said anything, as browsers do with connections that they open ahead
 		if up != nil {
@@ -69,6 +75,7 @@ func (d *Door) tunnel(ctx context.Context, client *replay, t target, up socket) 
 			reset(client.socket)
 			return
 		}
+		defer context.AfterFunc(ctx, func() { reset(up) })()
 	}
 	d.opened(t, up)
 	back := make(chan flow, 1)
@@ -153,7 +160,7 @@ func (h *Hello) name() (string, Reason) {
 
 // refuseTLS tells a TLS client why, in an HTTP response under a leaf for the name that it asked for. A client that named none, or
 // speaks something other than HTTP above TLS, gets RST.
-func (d *Door) refuseTLS(client *replay, hello *Hello, why *refusal) {
+func (d *Door) refuseTLS(ctx context.Context, client *replay, hello *Hello, why *refusal) {
 	d.ledger.emit(why.event("net.deny"))
 	sni, bad := hello.name()
 	talksHTTP := len(hello.ALPN) == 0 || slices.Contains(hello.ALPN, "http/1.1") || slices.Contains(hello.ALPN, "h2")
@@ -166,13 +173,13 @@ func (d *Door) refuseTLS(client *replay, hello *Hello, why *refusal) {
 		reset(client.socket)
 		return
 	}
-	s := &session{role: explaining, sock: client.socket, target: target{host: sni, port: why.port}, why: why}
+	s := &session{ctx: ctx, role: explaining, sock: client.socket, target: target{host: sni, port: why.port}, why: why}
 	d.web.serveTLS(s, append(hello.Raw, client.head...), leaf)
 }
 
 // explainTo answers at the explaining address, or at the address of a name whose rules do not name this port of the web; why is
 // nil where the client's own words have to say which host it means.
-func (d *Door) explainTo(client *replay, port uint16, why *refusal) {
+func (d *Door) explainTo(ctx context.Context, client *replay, port uint16, why *refusal) {
 	wait := d.limits.Hello
 	if port != httpPort && port != httpsPort {
 		wait = min(wait, time.Second) // where the server speaks first (mysql) the client would wait for all of it
@@ -191,9 +198,9 @@ func (d *Door) explainTo(client *replay, port uint16, why *refusal) {
 		_ = client.Close()
 	case n > 0 && buf[0] == recordTLS:
 		hello, err := d.readHello(client)
-		d.refuseTLS(client, hello, d.judgeUnnamed(hello, err, port, why))
+		d.refuseTLS(ctx, client, hello, d.judgeUnnamed(hello, err, port, why))
 	case likeHTTP(client.head):
-		d.web.serve(&session{role: explaining, sock: client.socket, target: target{port: port}, why: why}, client.head)
+		d.web.serve(&session{ctx: ctx, role: explaining, sock: client.socket, target: target{port: port}, why: why}, client.head)
 	default:
 		d.ledger.emit(unnamed.event("net.deny"))
 		reset(client.socket)
