@@ -9,6 +9,7 @@ import (
 const (
 	eafnosupport    = verdict(syscall.EAFNOSUPPORT)
 	eprotonosupport = verdict(syscall.EPROTONOSUPPORT)
+	eopnotsupp      = verdict(syscall.EOPNOTSUPP)
 )
 
 // namespaceFlags are the CLONE_NEW* bits that clone(2) knows. CLONE_NEWTIME (0x80) is not one of them: its bit lies in the exit

@@ -54,8 +54,8 @@ func basePolicy() []rule {
 	return append(policy, refusedCalls()...)
 }
 
-// policyFor is the base policy with groups on top. A group's clauses are asked before those of the base; they only ever allow,
-// so a group cannot take anything away and the order of groups does not matter.
+// policyFor is the base policy with groups on top. A group's clauses are asked before those of the base; what one allows no other
+// refuses, so the order of groups does not matter.
 func policyFor(groups []string) ([]rule, error) {
 	policy := basePolicy()
 	for _, name := range groups {

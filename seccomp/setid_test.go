@@ -102,3 +102,30 @@ func TestMkdirTakesNoSetIDBits(t *testing.T) {
 		}
 	}
 }
+
+// TestNoFileCapabilities: who may make user namespaces may not set attributes; who may not, may, for the kernel refuses the one.
+func TestNoFileCapabilities(t *testing.T) {
+	for _, m := range machines() {
+		for _, groups := range choices() {
+			policy, err := policyFor(groups)
+			if err != nil {
+				t.Fatal(err)
+			}
+			namespaces := decide(policy, "unshare", [6]uint64{unix.CLONE_NEWUSER}) == allow
+			program, err := compile(m.token, policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"setxattr", "lsetxattr", "fsetxattr"} {
+				number, err := libseccomp.GetSyscallFromNameByArch(name, m.token)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := evaluate(program, call{m.audit, uint32(number), [6]uint64{3: 20}})
+				if err != nil || (got == unix.SECCOMP_RET_ALLOW) == namespaces {
+					t.Errorf("%s %v: %s is %#x, %v", m.name, groups, name, got, err)
+				}
+			}
+		}
+	}
+}
