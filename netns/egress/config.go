@@ -27,10 +27,13 @@ type Config struct {
 // Limits bound what the jail can make the door hold. A zero field has the default in its comment.
 type Limits struct {
 	Connections int           // open at once, all ports together: 4096
+	Explained   int           // of them, told at once why something is refused: 256
+	Heads       int           // bytes of request heads and hellos beyond the first 4096 of each, all together: 8 MiB
 	Names       int           // with an address of their own: 65536
 	Hello       time.Duration // until a ClientHello is whole: 10 s
 	Header      time.Duration // until the first request head on a connection is whole: 10 s
 	Idle        time.Duration // between two requests on a connection: 60 s
+	Explain     time.Duration // the life of a connection that is only told why: 20 s
 	Resolve     time.Duration // for one look-up on the host: 10 s
 	Dial        time.Duration // for all addresses of one name: 10 s
 }
@@ -47,10 +50,13 @@ func (l Limits) orDefault() Limits {
 		}
 	}
 	count(&l.Connections, 4096)
+	count(&l.Explained, 256)
+	count(&l.Heads, 8<<20)
 	count(&l.Names, 65536)
 	span(&l.Hello, 10*time.Second)
 	span(&l.Header, 10*time.Second)
 	span(&l.Idle, 60*time.Second)
+	span(&l.Explain, 20*time.Second)
 	span(&l.Resolve, 10*time.Second)
 	span(&l.Dial, 10*time.Second)
 	return l

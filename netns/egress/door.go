@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -40,8 +39,10 @@ type Door struct {
 	ledger   *ledger
 	web      *web
 
-	open   atomic.Int64 // connections
-	full   atomic.Bool  // the cap is reached and that was told
+	open      gate   // connections
+	explained gate   // of them, told why something is refused
+	heads     budget // what they have not finished to say
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // Serve and ServeDNS
@@ -71,6 +72,8 @@ func New(c Config) (*Door, error) {
 		limits:   c.Limits.orDefault(),
 		ledger:   newLedger(c.Event),
 	}
+	d.open.limit, d.explained.limit = int64(d.limits.Connections), int64(d.limits.Explained)
+	d.heads.left.Store(int64(d.limits.Heads))
 	d.names = NewNames(c.Range, c.Explain.Next(), d.limits.Names)
 	d.dns = &DNS{Matcher: match, Names: d.names, Event: d.ledger.emit}
 	if d.explains {
@@ -140,11 +143,13 @@ func (d *Door) Serve(ctx context.Context, l net.Listener) error {
 			_ = c.Close()
 			return fmt.Errorf("serve %v: %T is not a TCP connection", l.Addr(), c)
 		}
-		if !d.admit(s) {
+		if !d.open.enter() {
+			host, _ := d.names.Host(localAddr(s).Addr())
+			d.busy(&d.open, s, host)
 			continue
 		}
 		conns.Go(func() {
-			defer d.open.Add(-1)
+			defer d.open.leave()
 			defer s.Close()
 			defer context.AfterFunc(ctx, func() { reset(s) })()
 			d.handle(ctx, s)
@@ -175,29 +180,24 @@ func (d *Door) exhausted(ctx context.Context, l net.Listener, err error) error {
 	return nil
 }
 
-// admit counts a connection, or resets it when there are too many. That is told once each time the cap is reached: a jail that
-// opens ten thousand connections must not fill the record with them; the report counts each.
-func (d *Door) admit(s socket) bool {
-	if d.open.Add(1) <= int64(d.limits.Connections) {
-		d.full.Store(false)
-		return true
-	}
-	d.open.Add(-1)
+// busy resets a connection that found no room. That is told once each time the cap is reached: a jail that opens ten thousand
+// connections must not fill the record with them; the report counts each.
+func (d *Door) busy(g *gate, s socket, host string) {
 	local := localAddr(s)
-	e := Event{Kind: "net.deny", Port: local.Port(), Addr: local.String(), Reason: Busy}
-	e.Host, _ = d.names.Host(local.Addr())
-	if d.full.Swap(true) {
+	e := Event{Kind: "net.deny", Host: host, Port: local.Port(), Addr: local.String(), Reason: Busy}
+	if g.full.Swap(true) {
 		d.ledger.count(e)
 	} else {
 		d.ledger.emit(e)
 	}
 	reset(s)
-	return false
 }
 
 // handle finds out what a connection was opened for.
 func (d *Door) handle(ctx context.Context, s socket) {
 	nodelay(s)
+	said := &bill{of: &d.heads}
+	defer said.close()
 	local := localAddr(s)
 	port := local.Port()
 	switch {
@@ -208,7 +208,7 @@ func (d *Door) handle(ctx context.Context, s socket) {
 		d.web.serve(&session{ctx: ctx, role: proxying, sock: s, target: target{port: proxyPort}}, nil)
 		return
 	case local.Addr() == d.explain && d.explains:
-		d.explainTo(ctx, &replay{socket: s}, port, nil)
+		d.explainTo(ctx, &replay{socket: s, bill: said}, port, nil)
 		return
 	}
 	host, known := d.names.Host(local.Addr())
@@ -224,7 +224,7 @@ func (d *Door) handle(ctx context.Context, s socket) {
 	}
 	why := &refusal{host: host, port: port, reason: reason}
 	if d.explains && (port == httpPort || port == httpsPort) {
-		d.explainTo(ctx, &replay{socket: s}, port, why)
+		d.explainTo(ctx, &replay{socket: s, bill: said}, port, why)
 		return
 	}
 	d.ledger.emit(why.event("net.deny"))
@@ -256,7 +256,7 @@ func (d *Door) Report() (allowed []HostCount, denied []DenialCount) { return d.l
 func (d *Door) Close() error {
 	d.cancel()
 	d.wg.Wait() // each session ends its requests first: a server that closed the connections before would say less to the real ones
-	err := d.web.server.Close()
+	err := errors.Join(d.web.server.Close(), d.web.explainer.Close())
 	d.web.transport.CloseIdleConnections()
 	d.web.servers.reset() // those that a request was broken off on, too: their bytes stand in the report
 	return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Hello is what a TLS client says before anything is encrypted (RFC 8446 section 4.1.2), and no more of it than the door judges.
@@ -97,14 +98,14 @@ func (h *Hello) readRecord(r io.Reader, max int) ([]byte, error) {
 }
 
 // read reads once, so that Raw has at most end bytes.
-func (h *Hello) read(r io.Reader, end, max int) error {
-	if end > max {
-		return fmt.Errorf("client hello: more than %d bytes", max)
+func (h *Hello) read(r io.Reader, end, limit int) error {
+	if end > limit {
+		return fmt.Errorf("client hello: more than %d bytes", limit)
 	}
 	have := len(h.Raw)
-	buf := make([]byte, end-have)
-	n, err := r.Read(buf)
-	h.Raw = append(h.Raw, buf[:n]...)
+	h.Raw = slices.Grow(h.Raw, min(end-have, max(512, have))) // what a header promises is not given before it comes
+	n, err := r.Read(h.Raw[have:min(end, cap(h.Raw))])
+	h.Raw = h.Raw[:have+n]
 	switch {
 	case n > 0:
 		return nil // an error comes again

@@ -20,6 +20,7 @@ import (
 type web struct {
 	door      *Door
 	server    *http.Server
+	explainer *http.Server // of connections that are only told why, in clear text or TLS
 	proxy     *httputil.ReverseProxy
 	transport *http.Transport
 	servers   pool
@@ -52,24 +53,46 @@ func newWeb(d *Door) *web {
 		MaxHeaderBytes:               maxHead,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the real server's to answer
 		ErrorLog:                     log.New(io.Discard, "", 0),
-		TLSConfig:                    &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, // explanations alone
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if t, ok := c.(*tls.Conn); ok {
-				c = t.NetConn()
-			}
-			s := c.(carrier).session()
-			// A request ends with the session, not only with its connection: who waits for its answer looks at nothing else.
-			kept := context.WithValue(s.ctx, http.ServerContextKey, ctx.Value(http.ServerContextKey))
-			return context.WithValue(kept, sessionKey{}, s)
-		},
+		ConnContext:                  ofSession,
+	}
+	// An explanation is short, and so is all around it: a client that does not take it, or asks in a thousand streams, may not
+	// make the door hold what it says.
+	w.explainer = &http.Server{
+		Handler:                      w,
+		ReadTimeout:                  d.limits.Header,
+		WriteTimeout:                 d.limits.Explain / 2,
+		IdleTimeout:                  min(d.limits.Idle, d.limits.Explain/2),
+		MaxHeaderBytes:               maxExplained,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 4, MaxReadFrameSize: 16 << 10},
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     log.New(io.Discard, "", 0),
+		TLSConfig:                    &tls.Config{NextProtos: []string{"h2", "http/1.1"}},
+		ConnContext:                  ofSession,
 	}
 	return w
 }
 
+// ofSession puts the connection's session into the context of its requests. They end with the session, not only with their
+// connection: who waits for an answer looks at nothing else.
+func ofSession(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	s := c.(carrier).session()
+	kept := context.WithValue(s.ctx, http.ServerContextKey, ctx.Value(http.ServerContextKey))
+	return context.WithValue(kept, sessionKey{}, s)
+}
+
 // serve serves HTTP on one connection until it is closed, also when it is hijacked in between, and closes it.
 func (w *web) serve(s *session, before []byte) {
+	said := &bill{of: &w.door.heads}
+	defer said.close()
+	limit := maxHead
+	if s.role == explaining {
+		limit = maxExplained
+	}
 	s.gone = make(chan struct{})
-	s.strict = newStrict(s.sock, before)
+	s.strict = newStrict(s.sock, before, limit, said)
 	w.run(s, plain{s.strict, s})
 	s.busy.Lock() // the last request has been written down
 	defer s.busy.Unlock()
@@ -78,7 +101,21 @@ func (w *web) serve(s *session, before []byte) {
 func (w *web) run(s *session, c net.Conn) {
 	l := &single{conn: make(chan net.Conn, 1), gone: s.gone, closed: make(chan struct{}), addr: s.sock.LocalAddr()}
 	l.conn <- c
-	_ = w.server.Serve(l) // ends with the listener, which ends with its connection
+	server := w.server
+	if s.role == explaining {
+		if !w.door.explained.enter() {
+			host := s.target.host
+			if s.why != nil {
+				host = s.why.host
+			}
+			w.door.busy(&w.door.explained, s.sock, host)
+			return
+		}
+		defer w.door.explained.leave()
+		defer time.AfterFunc(w.door.limits.Explain, func() { reset(s.sock) }).Stop()
+		server = w.explainer
+	}
+	_ = server.Serve(l) // ends with the listener, which ends with its connection
 	_ = s.end()
 }
 

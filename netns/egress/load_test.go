@@ -295,7 +295,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			t.Errorf("%s: still open", name)
 		}
 	}
-	if n := j.door.open.Load(); n != 0 {
+	if n := j.door.open.open.Load(); n != 0 {
 		t.Errorf("%d connections counted as open", n)
 	}
 	// What Close waited for is in the report: two tunnels and the two connections for requests.

@@ -14,9 +14,10 @@ import (
 // in two ways has no honest sender, and judging it by one of the readings is a bet. It is refused here, before anything reads it.
 
 const (
-	maxHead  = 64 << 10 // request line and header fields, as nginx's large_client_header_buffers allows them at most
-	maxTrail = 16 << 10 // trailer fields
-	maxChunk = 1 << 10  // one chunk-size line with its extensions
+	maxHead      = 64 << 10 // request line and header fields, as nginx's large_client_header_buffers allows them at most
+	maxExplained = 8 << 10  // the same where nothing but an explanation follows
+	maxTrail     = 16 << 10 // trailer fields
+	maxChunk     = 1 << 10  // one chunk-size line with its extensions
 )
 
 // head is what of a request's head decides where the message ends and whom it is for.

@@ -98,6 +98,7 @@ func (l *single) Addr() net.Addr { return l.addr }
 type replay struct {
 	socket
 	head []byte
+	bill *bill // for more of them
 }
 
 func (r *replay) Read(p []byte) (int, error) {
@@ -107,6 +108,21 @@ func (r *replay) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return r.socket.Read(p)
+}
+
+// metered pays for what is read: twice, for the records and for the message that is taken out of them.
+type metered struct {
+	*replay
+	read int
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	if !m.bill.hold(2 * (m.read + len(p))) {
+		return 0, errBudget
+	}
+	n, err := m.replay.Read(p)
+	m.read += n
+	return n, err
 }
 
 // recorder sees the status of an answer and the end of HTTP on its connection.

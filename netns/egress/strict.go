@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -18,6 +19,8 @@ type strict struct {
 	pass  int64  // of buf and of what follows, judged: may be given
 	state state
 	seen  int // of buf, looked at for the end of a head
+	limit int // bytes of one head
+	bill  *bill
 
 	mu      sync.Mutex
 	heads   int // messages begun
@@ -40,8 +43,10 @@ const (
 // placeholder is what http.Server reads in place of a refused message.
 const placeholder = "GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\n"
 
-// newStrict reads HTTP from c, after what was read from it before.
-func newStrict(c net.Conn, before []byte) *strict { return &strict{Conn: c, buf: before} }
+// newStrict reads HTTP from c, after what was read from it before. Of a head, limit bytes are taken.
+func newStrict(c net.Conn, before []byte, limit int, b *bill) *strict {
+	return &strict{Conn: c, buf: before, limit: limit, bill: b}
+}
 
 func (s *strict) Read(p []byte) (int, error) {
 	if len(p) == 0 {
@@ -56,7 +61,13 @@ func (s *strict) Read(p []byte) (int, error) {
 		case err != nil:
 			s.refuse(asAmbiguous(err))
 		case !judged:
-			if err := s.fill(); err != nil {
+			err := s.fill()
+			if errors.Is(err, errBudget) {
+				if s.state == inHead {
+					s.begin()
+				}
+				s.refuse(&ambiguous{reason: Busy, detail: err.Error()})
+			} else if err != nil {
 				return 0, s.end(err)
 			}
 		}
@@ -87,15 +98,19 @@ func (s *strict) Read(p []byte) (int, error) {
 // between two messages EOF comes when the last one is answered, or the client is gone indeed. Until then a client that closed
 // looks the same; it is found out by the first byte of the answer, or by keep-alive probes within some two minutes.
 func (s *strict) end(err error) error {
-	s.mu.Lock()
-	owed := s.answers < s.heads
-	s.mu.Unlock()
 	c, ok := s.Conn.(socket)
 	between := len(s.buf) == 0 && (s.state == inHead || s.state == raw)
-	if err != io.EOF || !ok || !owed || !between {
+	if err != io.EOF || !ok || !s.owed() || !between {
 		return err
 	}
 	return gone(c)
+}
+
+// owed says whether a message waits for its answer.
+func (s *strict) owed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answers < s.heads
 }
 
 // answered is told when the handler of a message is done.
@@ -117,8 +132,15 @@ func (s *strict) given(n int) {
 // fill reads more to judge.
 func (s *strict) fill() error {
 	old := len(s.buf)
+	if old == 0 && !s.owed() { // the last message is done with, and with it its head
+		s.bill.release()
+	}
 	if cap(s.buf)-old < 1024 {
-		grown := make([]byte, old, max(4096, 2*old))
+		size := max(4096, old+1024, min(2*old, s.limit+4096))
+		if !s.bill.hold(size) {
+			return errBudget
+		}
+		grown := make([]byte, old, size)
 		copy(grown, s.buf)
 		s.buf = grown
 	}
@@ -168,8 +190,8 @@ func (s *strict) judge() (bool, error) {
 func (s *strict) judgeHead() (bool, error) {
 	n, err := headEnd(s.buf, s.seen)
 	s.seen = len(s.buf) // byte by byte a head would cost the square of its length
-	if err == nil && (n > maxHead || n == 0 && len(s.buf) > maxHead) {
-		err = errTooLong("request head", maxHead)
+	if err == nil && (n > s.limit || n == 0 && len(s.buf) > s.limit) {
+		err = errTooLong("request head", s.limit)
 	}
 	if err != nil {
 		s.begin()

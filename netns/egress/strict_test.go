@@ -35,7 +35,7 @@ func TestStrictGivesWhatItGot(t *testing.T) {
 		"with its EOF": iotest.DataErrReader,
 	} {
 		for before := range len(twoRequests) {
-			s := newStrict(fake{Reader: cut(strings.NewReader(twoRequests[before:]))}, []byte(twoRequests[:before]))
+			s := newStrict(fake{Reader: cut(strings.NewReader(twoRequests[before:]))}, []byte(twoRequests[:before]), maxHead, nil)
 			if got, err := io.ReadAll(s); err != nil || string(got) != twoRequests {
 				t.Fatalf("%s, %d before: %q, %v", name, before, got, err)
 			}
@@ -61,7 +61,7 @@ func (d *deadlines) Read(p []byte) (int, error) {
 }
 
 func TestStrictGoesOnAfterADeadline(t *testing.T) {
-	s := newStrict(fake{Reader: &deadlines{rest: twoRequests}}, nil)
+	s := newStrict(fake{Reader: &deadlines{rest: twoRequests}}, nil, maxHead, nil)
 	var got []byte
 	buf := make([]byte, 7)
 	for {
@@ -80,7 +80,7 @@ func TestStrictGoesOnAfterADeadline(t *testing.T) {
 }
 
 func TestStrictRefusesInOrder(t *testing.T) {
-	s := newStrict(fake{Reader: strings.NewReader(twoRequests + "GET /4 HTTP/1.1\nHost: a\n\n" + twoRequests)}, nil)
+	s := newStrict(fake{Reader: strings.NewReader(twoRequests + "GET /4 HTTP/1.1\nHost: a\n\n" + twoRequests)}, nil, maxHead, nil)
 	got, err := io.ReadAll(s)
 	if err != nil || string(got) != twoRequests+placeholder {
 		t.Errorf("%q, %v", got, err)
@@ -96,7 +96,7 @@ func TestStrictRefusesInOrder(t *testing.T) {
 func TestStrictIsNotQuadratic(t *testing.T) {
 	head := "GET / HTTP/1.1\r\nHost: a.example.com\r\nX: " + strings.Repeat("a", maxHead-100) + "\r\n\r\n"
 	start := time.Now()
-	if got, err := io.ReadAll(newStrict(fake{Reader: iotest.OneByteReader(strings.NewReader(head))}, nil)); err != nil || len(got) != len(head) {
+	if got, err := io.ReadAll(newStrict(fake{Reader: iotest.OneByteReader(strings.NewReader(head))}, nil, maxHead, nil)); err != nil || len(got) != len(head) {
 		t.Fatalf("%d bytes, %v", len(got), err)
 	}
 	if d := time.Since(start); d > time.Second {
@@ -113,7 +113,7 @@ func FuzzStrict(f *testing.F) {
 	f.Add([]byte("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n\x16\x03\x01"))
 	f.Add([]byte("OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s := newStrict(fake{Reader: bytes.NewReader(raw)}, nil)
+		s := newStrict(fake{Reader: bytes.NewReader(raw)}, nil, maxHead, nil)
 		passed, err := io.ReadAll(s)
 		if err != nil {
 			t.Fatal(err)

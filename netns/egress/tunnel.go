@@ -19,13 +19,15 @@ func (d *Door) carry(ctx context.Context, client socket, head []byte, t target, 
 	if up != nil {
 		defer context.AfterFunc(ctx, func() { reset(up) })()
 	}
+	said := &bill{of: &d.heads}
+	defer said.close()
 	switch t.port {
 	case httpPort:
 		d.web.serve(&session{ctx: ctx, role: origin, sock: client, target: t}, head)
 	case httpsPort:
-		d.tunnelTLS(ctx, &replay{client, head}, t, up)
+		d.tunnelTLS(ctx, &replay{client, head, said}, t, up)
 	default:
-		d.tunnel(ctx, &replay{client, head}, t, up)
+		d.tunnel(ctx, &replay{client, head, said}, t, up)
 	}
 }
 
@@ -57,6 +59,7 @@ func (d *Door) tunnelTLS(ctx context.Context, client *replay, t target, up socke
 		return
 	}
 	d.opened(t, up)
+	client.bill.release() // its head goes with the first write, and a tunnel may live for days
 	sent, got := relay(client.socket, up, append(hello.Raw, client.head...))
 	d.closed(t, up, sent, got)
 }
@@ -87,6 +90,7 @@ func (d *Door) tunnel(ctx context.Context, client *replay, t target, up socket) 
 		reset(up)
 		there.err = why
 	} else {
+		client.bill.release()
 		there = pump(up, client.socket, first)
 	}
 	sent, got := finish(client.socket, up, there, back)
@@ -120,7 +124,7 @@ const recordTLS = 22
 func (d *Door) readHello(client *replay) (*Hello, error) {
 	_ = client.SetReadDeadline(time.Now().Add(d.limits.Hello))
 	defer client.SetReadDeadline(time.Time{})
-	return ReadHello(client, helloLimit)
+	return ReadHello(&metered{replay: client}, helloLimit)
 }
 
 // judgeHello gives why the hello (or the failure to read it) is refused, or nil. A connection that ended before its first byte is
@@ -129,6 +133,8 @@ func (t target) judgeHello(hello *Hello, err error) *refusal {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return t.refuse(Timeout, "no client hello", "")
+	case errors.Is(err, errBudget):
+		return t.refuse(Busy, err.Error(), "")
 	case err != nil && len(hello.Raw) == 0 && !errors.Is(err, ErrNotTLS):
 		return nil
 	case err != nil:
@@ -213,7 +219,12 @@ func (d *Door) judgeUnnamed(hello *Hello, err error, port uint16, why *refusal) 
 		return why
 	}
 	t := target{host: hello.SNI, port: port}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return t.refuse(Timeout, "no client hello", "")
+	case errors.Is(err, errBudget):
+		return t.refuse(Busy, err.Error(), "")
+	case err != nil:
 		return t.refuse(BadRequest, err.Error(), "")
 	}
 	sni, reason := hello.name()
