@@ -34,17 +34,19 @@ type DNS struct {
 	Matcher *Matcher
 	Names   *Names
 	Explain netip.Addr  // what a refused name resolves to; the zero Addr: NXDOMAIN
-	Event   func(Event) // told each refused name once (dns.deny); nil: nobody listens
+	Event   func(Event) // told each refused name once (dns.deny), up to a bound; nil: nobody listens
+	Count   func(Event) // told each refused query beyond the bound, with the host "*"; nil: nobody counts
 
-	mu     sync.Mutex
-	denied map[string]bool
+	mu       sync.Mutex
+	denied   map[string]bool
+	counting bool // that there are more is told
 }
 
 const (
 	ttlName    = 60 // seconds; an assignment holds for the session, so a short time costs a question and no more
 	ttlExplain = 0  // a refusal may be lifted
 
-	maxDenied  = 1024             // names that are told; further ones are refused in silence
+	maxDenied  = 1024             // names that are told; queries for further ones are counted
 	dnsIdle    = 10 * time.Second // for one question over TCP to come and its answer to go (RFC 7766 section 6.2.3)
 	maxQuery   = 4096             // bytes over UDP; a longer question is cut and thus malformed
 	payloadUDP = 1232             // what we say that we take (DNS flag day 2020)
@@ -162,26 +164,32 @@ func explainable(host string) bool {
 	return i > 0
 }
 
-// deny tells a refused name once, and the first one above the bound as the last.
+// deny tells a refused name once. Beyond the bound it counts, and tells that once, too.
 func (d *DNS) deny(name string, reason Reason) {
+	e := Event{Time: time.Now(), Kind: "dns.deny", Host: name, Reason: reason}
+	tell := d.Event
 	d.mu.Lock()
-	told := len(d.denied)
-	tell := told <= maxDenied && !d.denied[name]
-	if tell {
+	switch told := len(d.denied); {
+	case d.denied[name]:
+		tell = nil
+	case told < maxDenied:
 		if d.denied == nil {
 			d.denied = map[string]bool{}
 		}
 		d.denied[name] = true
+	default:
+		e.Host = others
+		if d.counting {
+			tell = d.Count
+		} else {
+			d.counting = true
+			e.Detail = fmt.Sprintf("more than %d names refused; queries for further ones are only counted", maxDenied)
+		}
 	}
 	d.mu.Unlock()
-	if !tell || d.Event == nil {
-		return
+	if tell != nil {
+		tell(e)
 	}
-	e := Event{Time: time.Now(), Kind: "dns.deny", Host: name, Reason: reason}
-	if told == maxDenied {
-		e.Detail = fmt.Sprintf("more than %d names refused; further ones are not told", maxDenied)
-	}
-	d.Event(e)
 }
 
 // reply is an answer in the making.

@@ -51,7 +51,12 @@
 // [New] makes a [Door] of a [Config]; [Door.Serve] takes TCP listeners that accept on every address of the range, one for each of
 // [Door.Ports], and [Door.ServeDNS] the UDP socket of the gateway address. The address that a connection was opened to says what it
 // is: port 53 of the gateway address is DNS, its port 3128 the proxy (CONNECT and absolute-form HTTP), the explaining address an
-// explanation, the address of a name that name. [Limits] bound each thing that the jail can make the door hold.
+// explanation, the address of a name that name. [Limits] bound each thing that the jail can make the door hold: connections,
+// those among them that are only told why, and the bytes of heads and hellos that nobody finishes.
+//
+// The door ends when it is told to, whatever the peers do: clients and real servers are reset, and what the end cut off is not
+// recorded as refused. A client that has shut its side down after a whole request still gets its answer; one that is gone is found
+// out by what is sent to it, or by keep-alive probes.
 //
 // # What the core does not do
 //

@@ -75,7 +75,7 @@ func New(c Config) (*Door, error) {
 	d.open.limit, d.explained.limit = int64(d.limits.Connections), int64(d.limits.Explained)
 	d.heads.left.Store(int64(d.limits.Heads))
 	d.names = NewNames(c.Range, c.Explain.Next(), d.limits.Names)
-	d.dns = &DNS{Matcher: match, Names: d.names, Event: d.ledger.emit}
+	d.dns = &DNS{Matcher: match, Names: d.names, Event: d.ledger.emit, Count: d.ledger.count}
 	if d.explains {
 		d.dns.Explain = c.Explain
 	}

@@ -19,6 +19,7 @@ const (
 	BadRequest   Reason = "bad_request"   // not HTTP or TLS where that is needed, or ambiguous HTTP
 	Resolve      Reason = "resolve"       // the host could not resolve the name
 	Dial         Reason = "dial"          // the host could not reach the address
+	BadResponse  Reason = "bad_response"  // the real server was reached and did not answer as HTTP has it
 	Busy         Reason = "busy"          // a cap of the session is reached
 	Timeout      Reason = "timeout"       // the jail's side did not send what it had to in time
 )

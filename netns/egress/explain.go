@@ -12,11 +12,15 @@ import (
 // refusal is one thing that the door does not do, and why. It is an error, so that it travels through net/http's Transport.
 type refusal struct {
 	host   string // canonical, or as sent when it is no name
-	port   uint16
+	port   uint16 // 0: host says it, or nothing does
 	reason Reason
 	detail string // for the event, not for the jail: it may hold addresses of the host's network
 	addr   string // the address that was refused or could not be reached
+	asked  *asked // what was asked for, where the request at hand does not say it
 }
+
+// asked is method and path of a request, as much of them as could be read.
+type asked struct{ method, path string }
 
 func (r *refusal) Error() string {
 	return fmt.Sprintf("%s: %s: %s", net.JoinHostPort(r.host, strconv.Itoa(int(r.port))), r.reason, r.detail)
@@ -32,7 +36,7 @@ func (r Reason) status() int {
 	switch r {
 	case BadRequest:
 		return http.StatusBadRequest
-	case Resolve, Dial:
+	case Resolve, Dial, BadResponse:
 		return http.StatusBadGateway
 	case Busy:
 		return http.StatusServiceUnavailable
@@ -69,6 +73,8 @@ func (r Reason) sentence() string {
 		return "is allowed, but the host machine cannot resolve its name"
 	case Dial:
 		return "is allowed, but the host machine cannot reach it"
+	case BadResponse:
+		return "is allowed and was reached, but did not give an answer that is HTTP"
 	case Busy:
 		return "was not reached: the session has too many connections open"
 	case Timeout:
@@ -95,7 +101,10 @@ func explain(profile string, r *refusal) explanation {
 	if bad != "" {
 		host = strconv.QuoteToASCII(bounded(r.host))
 	}
-	where := host + ":" + strconv.Itoa(int(r.port))
+	where := host
+	if r.port != 0 {
+		where += ":" + strconv.Itoa(int(r.port))
+	}
 	e := explanation{Reason: r.reason, Host: host, Port: r.port, Profile: profile}
 	e.Error = fmt.Sprintf("agentjail: %s %s (%s; profile %q)", where, r.reason.sentence(), r.reason, profile)
 	if bad == "" && (r.reason == NotAllowed || r.reason == Port) {
@@ -108,7 +117,11 @@ func explain(profile string, r *refusal) explanation {
 func (e explanation) text() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, e.Error)
-	fmt.Fprintf(&b, "\nhost:    %s\nport:    %d\nprofile: %s\nreason:  %s\n", e.Host, e.Port, strconv.Quote(e.Profile), e.Reason)
+	fmt.Fprintf(&b, "\nhost:    %s\n", e.Host)
+	if e.Port != 0 {
+		fmt.Fprintf(&b, "port:    %d\n", e.Port)
+	}
+	fmt.Fprintf(&b, "profile: %s\nreason:  %s\n", strconv.Quote(e.Profile), e.Reason)
 	if e.Allow != "" {
 		fmt.Fprintf(&b, "allow:   agentjail %s -- COMMAND\n", e.Allow)
 	}

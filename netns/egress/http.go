@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -29,13 +28,14 @@ type web struct {
 func newWeb(d *Door) *web {
 	w := &web{door: d}
 	w.transport = &http.Transport{
-		DialContext:           w.dial,
-		Protocols:             new(http.Protocols),
-		DisableCompression:    true, // Accept-Encoding is the client's business
-		MaxIdleConns:          64,
-		MaxIdleConnsPerHost:   8,
-		IdleConnTimeout:       30 * time.Second,
-		ExpectContinueTimeout: time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1); curl waits as long
+		DialContext:            w.dial,
+		Protocols:              new(http.Protocols),
+		DisableCompression:     true, // Accept-Encoding is the client's business
+		MaxIdleConns:           64,
+		MaxResponseHeaderBytes: 256 << 10, // four times what large servers send, and not Go's 10 MB
+		MaxIdleConnsPerHost:    8,
+		IdleConnTimeout:        30 * time.Second,
+		ExpectContinueTimeout:  time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1); curl waits as long
 		// No Proxy: the launcher's environment is not the jail's. No ResponseHeaderTimeout: a model may think for minutes.
 	}
 	w.transport.Protocols.SetHTTP1(true)
@@ -149,85 +149,19 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// judge gives the target of a request, or why it has none.
-func (w *web) judge(s *session, req *http.Request) (target, *refusal) {
-	if s.strict != nil {
-		if a := s.strict.refusal(s.requests); a != nil {
-			return target{}, &refusal{host: a.named(s.target.host), port: s.target.port, reason: a.reason, detail: a.detail}
-		}
-	}
-	if s.role == explaining && s.why != nil {
-		return target{}, s.why
-	}
-	if s.role == proxying && req.Method == http.MethodConnect {
-		return w.decide(req.RequestURI, 0)
-	}
-	absolute := req.URL.Host != ""
-	switch {
-	case req.Method == http.MethodConnect:
-		return target{}, s.target.refuse(BadRequest, "CONNECT to a host that is no proxy", "")
-	case absolute && req.URL.Scheme != "http":
-		return target{}, &refusal{host: req.URL.Hostname(), port: s.target.port, reason: BadRequest, detail: "scheme " + req.URL.Scheme}
-	case s.role == proxying && !absolute:
-		return target{}, &refusal{host: req.Host, port: s.target.port, reason: BadRequest, detail: "not a proxy request"}
-	case s.role == proxying:
-		t, why := w.decide(req.URL.Host, httpPort)
-		if why == nil && t.port == httpsPort {
-			why = t.refuse(BadRequest, "plain HTTP on a TLS port", "")
-		}
-		return t, why
-	case s.role == explaining:
-		_, why := w.decide(withPort(req.Host, s.target.port), s.target.port)
-		if why == nil { // allowed, so the name has an address of its own: a stale or forged answer led here
-			why = &refusal{host: req.Host, port: s.target.port, reason: BadAddress, detail: "allowed host at the explaining address"}
-		}
-		return target{}, why
-	case req.Host == "" && !req.ProtoAtLeast(1, 1):
-		return s.target, nil // HTTP/1.0 needs no Host: the connection says it
-	}
-	host, port, reason := authority(req.Host, httpPort)
-	if reason == "" && (host != s.target.host || port != s.target.port) {
-		reason = HostMismatch
-	}
-	if reason != "" {
-		return target{}, &refusal{host: req.Host, port: s.target.port, reason: reason, detail: "connection to " + s.target.String()}
-	}
-	return s.target, nil
-}
-
-// withPort gives the host with the port of the connection, whatever port the client wrote behind it.
-func withPort(hostport string, port uint16) string {
-	if host, _, reason := authority(hostport, port); reason == "" {
-		return net.JoinHostPort(host, strconv.Itoa(int(port)))
-	}
-	return hostport
-}
-
-// decide asks the policy about HOST[:PORT]. standard 0: the port has to be there.
-func (w *web) decide(hostport string, standard uint16) (target, *refusal) {
-	host, port, reason := authority(hostport, standard)
-	if reason == "" && port == 0 {
-		reason = BadRequest
-	}
-	if reason != "" {
-		return target{}, &refusal{host: hostport, port: port, reason: reason}
-	}
-	rule, reason := w.door.match.Decide(host, port)
-	if rule == nil {
-		return target{}, &refusal{host: host, port: port, reason: reason}
-	}
-	return target{host, port, rule}, nil
-}
-
 // deny answers a request that is not passed on.
 func (w *web) deny(rw http.ResponseWriter, req *http.Request, s *session, why *refusal) {
 	if s.strict != nil || s.why == nil { // behind TLS the connection was the event
+		q := why.asked
+		if q == nil {
+			q = &asked{req.Method, req.URL.EscapedPath()}
+		}
 		kind := "http.deny"
-		if s.role == explaining || req.Method == http.MethodConnect {
+		if s.role == explaining || q.method == http.MethodConnect {
 			kind = "net.deny"
 		}
 		e := why.event(kind)
-		e.Method, e.Path, e.Status = req.Method, req.URL.EscapedPath(), why.reason.status()
+		e.Method, e.Path, e.Status = q.method, q.path, why.reason.status()
 		w.door.ledger.emit(e)
 	}
 	answer(rw, req, w.door.profile, why)
@@ -303,7 +237,7 @@ func (w *web) failed(rw http.ResponseWriter, req *http.Request, err error) {
 		if req.Context().Err() != nil {
 			panic(http.ErrAbortHandler) // the client is gone
 		}
-		why = p.target.refuse(Dial, err.Error(), "")
+		why = p.target.refuse(BadResponse, err.Error(), "") // dial gives refusals: the server was reached
 	}
 	p.denied = true
 	w.deny(rw, req, p.session, why)

@@ -33,18 +33,12 @@ type head struct {
 type ambiguous struct {
 	reason Reason
 	detail string
-	host   string // the host that it names, when it names one
+	host   string // HOST[:PORT] that it names, when it names one
+	other  string // the other one, when it names two
+	asked  *asked // nil: its head was good
 }
 
 func (a *ambiguous) Error() string { return string(a.reason) + ": " + a.detail }
-
-// named gives the host that the message names, or the one that its connection was opened for.
-func (a *ambiguous) named(host string) string {
-	if a.host != "" {
-		return a.host
-	}
-	return host
-}
 
 func bad(detail string) error { return &ambiguous{reason: BadRequest, detail: detail} }
 
@@ -69,7 +63,26 @@ func headEnd(b []byte, from int) (int, error) {
 	return 0, nil
 }
 
-// parseHead judges a whole head (RFC 9112 sections 3 and 5).
+// question gives method and path of the request that b begins with; nothing when it does not say.
+func question(b []byte) *asked {
+	line, _, _ := strings.Cut(string(b[:min(len(b), maxExplained)]), "\n")
+	h, _, err := parseRequestLine(strings.TrimSuffix(line, "\r"))
+	if err != nil {
+		return &asked{}
+	}
+	path, _, _ := strings.Cut(h.target, "?") // what follows may be a secret
+	if _, rest, absolute := strings.Cut(path, "://"); absolute && path[0] != '/' {
+		_, path, _ = strings.Cut(rest, "/")
+		path = "/" + path
+	}
+	if h.method == "CONNECT" {
+		path = ""
+	}
+	return &asked{method: bounded(h.method), path: bounded(path)}
+}
+
+// parseHead judges a whole head (RFC 9112 sections 3 and 5). What passes, http.Server takes: what it would refuse by itself, in
+// words of its own and with no event, is refused here.
 func parseHead(b []byte) (head, error) {
 	line, rest, _ := strings.Cut(string(b), "\r\n")
 	h, old, err := parseRequestLine(line)
@@ -141,6 +154,17 @@ func (h *head) field(name, value string, again bool) error {
 			return bad("Transfer-Encoding " + strconv.Quote(bounded(value)))
 		}
 		h.chunked = true
+	case "expect":
+		if value != "" && !strings.EqualFold(value, "100-continue") { // RFC 9110 section 10.1.1 knows no other
+			return bad("Expect " + strconv.Quote(bounded(value)))
+		}
+	case "trailer":
+		for key := range strings.SplitSeq(value, ",") {
+			if framing(strings.ToLower(strings.Trim(key, " \t"))) {
+				return bad("Trailer " + strconv.Quote(bounded(value)))
+			}
+		}
+		return nil
 	default:
 		return nil
 	}
@@ -153,44 +177,40 @@ func (h *head) field(name, value string, again bool) error {
 // agree holds that target and Host name one host. RFC 9112 section 3.2.2 has a proxy ignore Host when the target is in absolute
 // form; a server behind it may do the opposite.
 func (h *head) agree(hasHost bool) error {
-	switch {
-	case h.target == "*" && h.method != "OPTIONS":
+	if h.method == "CONNECT" {
+		if _, port, reason := authority(h.target, 0); reason != "" {
+			return &ambiguous{reason: reason, detail: "CONNECT target", host: h.target}
+		} else if port == 0 {
+			return &ambiguous{reason: BadRequest, detail: "CONNECT target without a port", host: h.target + ":"}
+		}
+	}
+	if !hostText(h.host) {
+		return &ambiguous{reason: BadName, detail: "Host", host: h.host}
+	}
+	if h.method == "CONNECT" {
+		return nil // clients differ in what they say in Host there
+	}
+	switch _, err := url.ParseRequestURI(h.target); {
+	case err != nil || h.target == "*" && h.method != "OPTIONS":
 		return bad("request target")
-	case h.method == "CONNECT", h.target == "*", h.target[0] == '/':
-		return nil // the handler compares a CONNECT target itself: clients differ in what they say in Host there
+	case h.target == "*", h.target[0] == '/':
+		return nil
 	}
 	u, err := url.Parse(h.target)
 	switch {
 	case err != nil || u.Scheme == "" || u.Host == "" || u.Opaque != "" || u.Fragment != "":
 		return bad("request target")
 	case u.User != nil:
-		return &ambiguous{reason: BadName, detail: "user information in the request target", host: u.Hostname()}
+		return &ambiguous{reason: BadName, detail: "user information in the request target", host: u.Host}
 	case !hasHost || strings.EqualFold(u.Host, h.host):
 		return nil // one name, which the handler judges
 	}
 	a, aport, areason := authority(u.Host, 80)
 	b, bport, breason := authority(h.host, 80)
 	if areason != "" || breason != "" || a != b || aport != bport {
-		return &ambiguous{reason: HostMismatch, detail: "target " + u.Host + ", Host " + h.host, host: h.host}
+		return &ambiguous{reason: HostMismatch, detail: "target " + u.Host + ", Host " + h.host, host: u.Host, other: h.host}
 	}
 	return nil
-}
-
-// authority splits HOST[:PORT] and gives the canonical host.
-func authority(s string, standard uint16) (host string, port uint16, reason Reason) {
-	host, port = s, standard
-	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
-		n, err := strconv.ParseUint(s[i+1:], 10, 16)
-		if err != nil || n == 0 || s[i+1] == '+' {
-			if _, reason := Canonical(s); reason == NumericHost { // an IPv6 address without brackets
-				return "", standard, reason
-			}
-			return "", standard, BadName
-		}
-		host, port = s[:i], uint16(n)
-	}
-	host, reason = Canonical(host)
-	return host, port, reason
 }
 
 // chunkLine gives the length of the chunk-size line that b begins with, 0 when it is not whole yet, and the size of the chunk
@@ -241,12 +261,16 @@ func trailEnd(b []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		switch name {
-		case "host", "content-length", "transfer-encoding", "trailer":
+		if framing(name) {
 			return 0, bad(name + " as a trailer")
 		}
 	}
 	return n, nil
+}
+
+// framing says whether a field of this name, in lower case, frames or routes its message.
+func framing(name string) bool {
+	return name == "host" || name == "content-length" || name == "transfer-encoding" || name == "trailer"
 }
 
 // token says whether s is one (RFC 9110 section 5.6.2).

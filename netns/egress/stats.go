@@ -119,7 +119,7 @@ func (l *ledger) report() ([]HostCount, []DenialCount) {
 		}
 	}
 	for key, n := range l.denied {
-		if key.port == 0 && connected[key] {
+		if key.port == 0 && key.host != others && connected[key] {
 			continue
 		}
 		denied = append(denied, DenialCount{Host: key.host, Port: key.port, Reason: key.reason, Count: n})

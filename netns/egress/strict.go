@@ -193,16 +193,15 @@ func (s *strict) judgeHead() (bool, error) {
 	if err == nil && (n > s.limit || n == 0 && len(s.buf) > s.limit) {
 		err = errTooLong("request head", s.limit)
 	}
-	if err != nil {
-		s.begin()
-		return false, err
-	}
-	if n == 0 {
+	if n == 0 && err == nil {
 		return false, nil
 	}
 	s.begin()
 	s.seen = 0
-	h, err := parseHead(s.buf[:n])
+	var h head
+	if err == nil {
+		h, err = parseHead(s.buf[:n])
+	}
 	if err != nil {
 		return false, err
 	}
@@ -226,9 +225,16 @@ func (s *strict) begin() {
 // sees the body end too early, and the handler of that request asks refusal why.
 func (s *strict) refuse(why *ambiguous) {
 	inside := s.state != inHead
+	if !inside {
+		why.asked = question(s.buf)
+	}
 	s.state, s.buf, s.pass = ended, nil, 0
 	if !inside {
-		s.buf, s.pass = []byte(placeholder), int64(len(placeholder))
+		s.buf = []byte(placeholder)
+		if why.asked.method == "HEAD" { // an answer with a body would be read as the next one's
+			s.buf = []byte("HEAD" + placeholder[len("GET"):])
+		}
+		s.pass = int64(len(s.buf))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // fake is a net.Conn that only reads.
@@ -112,6 +114,8 @@ func FuzzStrict(f *testing.F) {
 	f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n"))
 	f.Add([]byte("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n\x16\x03\x01"))
 	f.Add([]byte("OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"))
+	f.Add([]byte("GET /%zz HTTP/1.1\r\nHost: <a>\r\nExpect: x\r\nTrailer: Host\r\n\r\n"))
+	f.Add([]byte("CONNECT a:1/x HTTP/1.1\r\nHost: a@b\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		s := newStrict(fake{Reader: bytes.NewReader(raw)}, nil, maxHead, nil)
 		passed, err := io.ReadAll(s)
@@ -130,7 +134,13 @@ func FuzzStrict(f *testing.F) {
 			rest, _ := br.Peek(br.Size())
 			req, err := http.ReadRequest(br)
 			if err != nil {
-				return // net/http is the stricter one here (URLs, methods, Host values): it refuses and closes
+				if n, bad := headEnd(rest, 0); n > 0 && bad == nil {
+					t.Fatalf("net/http would answer by itself (%v): %q", err, rest[:n])
+				}
+				return
+			}
+			if !httpguts.ValidHostHeader(req.Host) { // http.Server looks at it, ReadRequest does not
+				t.Fatalf("http.Server would refuse Host %q", req.Host)
 			}
 			n, err := headEnd(rest, 0)
 			if n == 0 || err != nil {
@@ -163,6 +173,9 @@ func FuzzAuthority(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		host, port, reason := authority(s, 80)
+		if said, number := spoken(s, 80); reason == "" && (len(said) > len(s) || number != port) {
+			t.Errorf("%q: told as %q, %d", s, said, number)
+		}
 		if reason != "" {
 			return
 		}

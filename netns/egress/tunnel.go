@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net"
+	"io"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -34,6 +35,13 @@ func (d *Door) carry(ctx context.Context, client socket, head []byte, t target, 
 // tunnelTLS carries TLS: nothing is dialled before the ClientHello has named the host.
 func (d *Door) tunnelTLS(ctx context.Context, client *replay, t target, up socket) {
 	hello, err := d.readHello(client)
+	if cut(ctx, err) {
+		reset(client.socket)
+		if up != nil {
+			reset(up)
+		}
+		return
+	}
 	why := t.judgeHello(hello, err)
 	if why == nil && up == nil && err == nil {
 		if up, err = d.dialer.reach(ctx, t); err != nil && !errors.As(err, &why) {
@@ -84,11 +92,14 @@ func (d *Door) tunnel(ctx context.Context, client *replay, t target, up socket) 
 	back := make(chan flow, 1)
 	go func() { back <- pump(client.socket, up, nil) }()
 	var there flow
-	if first, why := d.first(client, t); why != nil {
-		d.ledger.emit(why.event("net.deny"))
+	if first, err := d.first(ctx, client, t); err != nil {
+		var why *refusal
+		if errors.As(err, &why) {
+			d.ledger.emit(why.event("net.deny"))
+		}
 		reset(client.socket)
 		reset(up)
-		there.err = why
+		there.err = err
 	} else {
 		client.bill.release()
 		there = pump(up, client.socket, first)
@@ -98,8 +109,8 @@ func (d *Door) tunnel(ctx context.Context, client *replay, t target, up socket) 
 }
 
 // first gives the first bytes that the client sends, for as long as that takes, and judges them if they are TLS. A broken
-// connection gives nothing: who reads from it next sees the error.
-func (d *Door) first(client *replay, t target) ([]byte, *refusal) {
+// connection gives nothing: who reads from it next sees the error. The error is a *refusal or that the hello was cut off.
+func (d *Door) first(ctx context.Context, client *replay, t target) ([]byte, error) {
 	if len(client.head) == 0 {
 		buf := make([]byte, 4096)
 		n, _ := client.Read(buf)
@@ -109,6 +120,9 @@ func (d *Door) first(client *replay, t target) ([]byte, *refusal) {
 		return client.head, nil
 	}
 	hello, err := d.readHello(client)
+	if cut(ctx, err) {
+		return nil, err
+	}
 	if errors.Is(err, ErrNotTLS) && !bytes.HasPrefix(hello.Raw, []byte{recordTLS, 3}) {
 		err = nil // another protocol that begins with this byte
 	} else if why := t.judgeHello(hello, err); why != nil {
@@ -125,6 +139,12 @@ func (d *Door) readHello(client *replay) (*Hello, error) {
 	_ = client.SetReadDeadline(time.Now().Add(d.limits.Hello))
 	defer client.SetReadDeadline(time.Time{})
 	return ReadHello(&metered{replay: client}, helloLimit)
+}
+
+// cut says whether a hello was cut off by an end of the session or of the client. Nothing was refused then, and nobody is left who
+// could be told why.
+func cut(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET))
 }
 
 // judgeHello gives why the hello (or the failure to read it) is refused, or nil. A connection that ended before its first byte is
@@ -195,20 +215,29 @@ func (d *Door) explainTo(ctx context.Context, client *replay, port uint16, why *
 	n, err := client.Read(buf)
 	_ = client.SetReadDeadline(time.Time{})
 	client.head = buf[:n]
-	unnamed := &refusal{host: client.LocalAddr().(*net.TCPAddr).IP.String(), port: port, reason: NotAllowed}
-	if why != nil {
-		unnamed = why
-	}
 	switch {
+	case err != nil && ctx.Err() != nil:
+		reset(client.socket)
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded): // it said nothing
 		_ = client.Close()
 	case n > 0 && buf[0] == recordTLS:
 		hello, err := d.readHello(client)
+		if cut(ctx, err) {
+			reset(client.socket)
+			return
+		}
 		d.refuseTLS(ctx, client, hello, d.judgeUnnamed(hello, err, port, why))
 	case likeHTTP(client.head):
 		d.web.serve(&session{ctx: ctx, role: explaining, sock: client.socket, target: target{port: port}, why: why}, client.head)
 	default:
-		d.ledger.emit(unnamed.event("net.deny"))
+		if why == nil {
+			local := localAddr(client)
+			why = &refusal{host: local.Addr().String(), port: port, addr: local.String(), reason: BadRequest, detail: "neither HTTP nor TLS"}
+			if n == 0 {
+				why.reason, why.detail = Timeout, "silence"
+			}
+		}
+		d.ledger.emit(why.event("net.deny"))
 		reset(client.socket)
 	}
 }
