@@ -44,7 +44,8 @@
 //     ancestor is pinned first.
 //  9. U0's own limit on user namespaces is set after U0 is in use and before anything untrusted runs.
 //  10. libcontainer makes the remaining namespaces, mounts /proc and the message queues in them, pivots, makes the root read-only
-//     and executes init from a descriptor: our binary has no name in the jail.
+//     and executes init from a descriptor: our binary has no name in the jail. The gateway then begins to guard the protecting mounts;
+//     its first look puts back what was lifted since they were made, and where it cannot stand the jail ends.
 //  11. init clones the command into U1, writes its maps, sets its resource limits; the child drops every capability, sets
 //     no_new_privs, loads the filter and executes. The filter meets nothing but the command.
 //
@@ -54,6 +55,7 @@
 // # Walls, and what each refuses
 //
 //   - mounts: the host's files, but for the project and the read-only system; renaming or writing protected paths of the project.
+//     A mount that a change on the host lifts is put back (guard.go), and what is not as it was is named at the end (watch.go).
 //   - user namespace U1 and no_new_privs: every capability, setuid and file capabilities, further namespaces, PID 1 and its memory.
 //   - pid, ipc, uts, cgroup: seeing or signalling other processes; shared memory, queues and names of the host.
 //   - network namespace: every address but the door's; the host's loopback and abstract sockets.
@@ -84,6 +86,18 @@
 // Kernel bugs that are reachable through the allowed system calls. Covert channels: timing, load, sizes of allowed requests. What an
 // allowed host does with what it is sent: an allowlist is damage reduction. Anything inside the project: it is the agent's to change,
 // and code it writes there runs outside when the user runs it (the report names only the places that tools run by themselves).
-// A UNIX socket in the project, and what the program of the user's that listens there gives away. Nested repositories beyond the bound of the look (protect.go). The caller's supplementary groups, which an unprivileged process
+// A UNIX socket in the project, and what the program of the user's that listens there gives away. The caller's supplementary groups, which an unprivileged process
 // cannot drop: a bound file that is readable through one stays readable. Disk space in the project.
+//
+// Changes that somebody outside makes to protected paths while the jail runs, a second jail of the project included. Replacing or
+// removing such a file lifts its mount; it is put back within about a tenth of a millisecond, on what stands there by then, and a
+// command that is quick enough has written to the new file or holds it open (and has read it, if it was hidden). Moving a directory
+// away on the host takes the mounts in it along, and Linux tells nobody: what the jail then makes in its place stays writable. Each
+// of these is named at the end of the run, when the content, mode, owner or number of names differs from the beginning's, for the
+// first 64 KiB of a file and directories of up to 1,024 entries; a hidden file is not. Between the plan and that beginning nobody looks.
+//
+// Repositories that nobody has found: of a project, the 256 nearest directories are descended into (repos.go). What one run has found
+// the next looks at directly, and a directory that cannot be read, or the first beyond the bound, stands in the plan's notes and, when
+// the run brought it about, at its end. Programs that git's config names are found by the words of the setting (gitconfig.go), not by
+// what a script of the user's does in turn, and the same goes for other tools: the list of protect.go is of names.
 package sandbox

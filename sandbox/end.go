@@ -2,12 +2,10 @@ package sandbox
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +48,7 @@ func (r *run) end(err error) error {
 		}
 	}
 	if r.gateway != nil {
-		r.report.FS.DelayedExecution = r.plan.changed(r.host)
+		r.report.FS.DelayedExecution, r.forgot = r.plan.changed(r.host, r.begin())
 	}
 	if slices.Contains(r.report.Limits, "wall") {
 		r.report.EndedBy, r.report.ExitCode = "limit", 124
@@ -74,7 +72,7 @@ func (r *run) close(err error) error {
 	if jerr == nil {
 		jerr = os.WriteFile(filepath.Join(r.dir, "report.json"), append(body, '\n'), 0o600)
 	}
-	if aerr := errors.Join(r.audit.close(), jerr); aerr != nil && err == nil {
+	if aerr := errors.Join(r.audit.close(), jerr, r.forgot); aerr != nil && err == nil {
 		// The command has run and its status stands; what is missing is the record, and that must not pass in silence.
 		err = &Error{Step: StepAudit, Err: aerr, Hint: "make room or set XDG_STATE_HOME"}
 		r.report.Error = &ReportError{Step: StepAudit, Message: aerr.Error()}
@@ -161,50 +159,6 @@ func groupNames(groups []Setting) []string {
 		names[i] = g.Value
 	}
 	return names
-}
-
-// changed names what the run left in the project that the host may execute later: protected paths that no mount could hold and
-// that are not as they were, and repositories that were made.
-func (p *Plan) changed(h *Host) []string {
-	out := []string{}
-	for _, w := range p.Watch {
-		if !w.same(h) {
-			out = append(out, w.Path)
-		}
-	}
-	for _, repo := range FindRepos(p.Project, h.FS) {
-		if !slices.Contains(p.Repos, repo) {
-			out = append(out, repo)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-func (w Watch) same(h *Host) bool {
-	switch {
-	case w.Link != "":
-		text, err := h.FS.Readlink(w.Path)
-		return err == nil && text == w.Link
-	case w.Sum != "":
-		sum, err := fileSum(w.Path)
-		return err == nil && sum == w.Sum
-	}
-	_, err := h.FS.Lstat(w.Path)
-	return errors.Is(err, os.ErrNotExist)
-}
-
-func fileSum(name string) (string, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // separate says whether one of the child's streams has a descriptor of its own beside the terminal.

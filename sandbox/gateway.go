@@ -58,7 +58,8 @@ func gateway(c *channel, m *message) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := gatewayRoot(s, trees); err != nil {
+	tree, err := gatewayRoot(s, trees)
+	if err != nil {
 		return 0, err
 	}
 	// One user namespace below ours is what the command gets, and it is the last: a kernel bug that needs capabilities in a fresh
@@ -74,6 +75,9 @@ func gateway(c *channel, m *message) (int, error) {
 	for _, f := range files[:5] {
 		f.Close()
 	}
+	if err := startGuard(c, tree, jail); err != nil {
+		return 0, &Error{Step: StepRoot, Err: err}
+	}
 	// libcontainer has no end of the socket either: the launcher's silence is seen by reading.
 	go func() {
 		if _, err := c.receive(); err != nil {
@@ -85,6 +89,23 @@ func gateway(c *channel, m *message) (int, error) {
 		return 0, &Error{Step: StepContainer, Err: err}
 	}
 	return status, nil
+}
+
+// startGuard keeps the protecting mounts of a jail in place beside what follows. A jail whose protection cannot be kept ends.
+func startGuard(c *channel, tree *assembler, jail *container) error {
+	pid, err := jail.pid()
+	if err != nil {
+		return err
+	}
+	g, err := newGuard(tree, pid)
+	if err != nil || g == nil {
+		return err
+	}
+	go func() {
+		c.send(failed(StepRoot, g.keep()))
+		os.Exit(exitFailed)
+	}()
+	return nil
 }
 
 // receiveTrees takes the sources that the launcher has opened.
@@ -154,7 +175,7 @@ func gatewayMounts() error {
 
 // gatewayRoot makes the jail's tree on a tmpfs that only this mount namespace sees: nothing of it is ever on the host, and the kernel
 // takes it away with the last process.
-func gatewayRoot(s *gatewayStart, trees []*os.File) error {
+func gatewayRoot(s *gatewayStart, trees []*os.File) (*assembler, error) {
 	a := &assembler{mounts: s.Mounts, trees: make(map[int]*os.File)}
 	for i, index := range s.Trees {
 		a.trees[index] = trees[i]
@@ -168,18 +189,18 @@ func gatewayRoot(s *gatewayStart, trees []*os.File) error {
 	unix.Umask(0o022)
 	// The sources come first: some may lie below the directory that is covered next.
 	if err := a.openSources(); err != nil {
-		return act("sources", err)
+		return nil, act("sources", err)
 	}
 	if err := unix.Mount("agentjail", privateDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
-		return act("mount a private tmpfs", err)
+		return nil, act("mount a private tmpfs", err)
 	}
 	for _, dir := range []string{rootDir, stateDir, overDir} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			return act("private tmpfs", err)
+			return nil, act("private tmpfs", err)
 		}
 	}
 	if err := unix.Mount("jail", rootDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
-		return act("mount the jail's root", err)
+		return nil, act("mount the jail's root", err)
 	}
-	return act("make the jail's tree", a.assemble())
+	return a, act("make the jail's tree", a.assemble())
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ var gitGuards = []guarded{
 	{path: "config.worktree", why: "git runs what it names, as it does for config"},
 	{path: "commondir", why: "git takes its config and hooks from the directory that it names"},
 	{path: "info/attributes", why: "git runs the filters and drivers that it asks for"},
+	{path: "remotes", why: "git fetches from and pushes to what it names, over whatever transport"},
+	{path: "branches", why: "git fetches from and pushes to what it names, over whatever transport"},
 	{path: "rebase-merge", why: "git rebase --continue runs the exec lines of its list", onlyNew: true},
 	{path: "sequencer", why: "git cherry-pick --continue obeys its list", onlyNew: true},
 }
@@ -30,9 +33,17 @@ var worktreeGuards = []guarded{
 // repositories protects each repository of the project.
 func (g *guards) repositories() {
 	w := g.w
-	w.plan.Repos = FindRepos(w.plan.Project, w.files)
-	if len(w.plan.Repos) >= maxRepos {
-		w.note("more than %d git repositories in the project: those beyond are not protected", maxRepos)
+	known, err := recall(w.host, w.files, w.plan.Project)
+	if err != nil {
+		w.note("%v: git repositories that earlier runs knew of are not looked at directly", err)
+	}
+	look := lookForRepos(w.plan.Project, known, w.files)
+	w.plan.Repos, w.plan.Unread, w.plan.Bounded = look.repos, look.closed, look.beyond != ""
+	for _, dir := range look.closed {
+		w.note("%s cannot be read: git repositories in it that no earlier run knew of are not protected", dir)
+	}
+	if look.beyond != "" {
+		w.note("%s and whatever lies further was not searched for git repositories: those that no earlier run knew of are not protected", look.beyond)
 	}
 	if !slices.Contains(w.plan.Repos, w.plan.Project) {
 		g.guard(w.plan.Project, ".git", guarded{path: ".git", why: "git runs its hooks and what its config names"})
@@ -42,6 +53,8 @@ func (g *guards) repositories() {
 		dot := path.Join(top, ".git")
 		info, err := w.files.Lstat(dot)
 		switch {
+		case err != nil && !missing(err):
+			g.blocked(dot, err)
 		case err != nil: // bare
 			g.gitDir(top, top, label, "")
 		case info.IsDir():
@@ -82,7 +95,7 @@ func (g *guards) gitDir(dir, top, label, own string) {
 		g.guard(dir, path.Join(label, p.path), p)
 	}
 	f := g.w.files
-	for _, e := range entriesOf(f, path.Join(dir, "worktrees"), maxRepos) {
+	for _, e := range g.entries(path.Join(dir, "worktrees")) {
 		at := path.Join(dir, "worktrees", e.Name())
 		if back, ok := readPath(f, at, "gitdir"); at != own && !(ok && within(back, g.w.plan.Project)) {
 			// Whole: the jail does not see that work tree, so nobody in it has work there, and `git worktree prune`
@@ -93,30 +106,119 @@ func (g *guards) gitDir(dir, top, label, own string) {
 		for _, p := range worktreeGuards {
 			g.guard(at, path.Join(label, "worktrees", e.Name(), p.path), p)
 		}
+		g.obeyed(path.Join(at, "config.worktree"), top)
 	}
-	for _, module := range moduleDirs(f, path.Join(dir, "modules")) {
+	for _, module := range moduleDirs(f, path.Join(dir, "modules"), g.blocked) {
 		for _, p := range gitGuards {
 			g.guard(module, path.Join(label, strings.TrimPrefix(module, dir), p.path), p)
 		}
+		g.obeyed(path.Join(module, "config"), g.moduleTop(module, top))
 	}
-	data, err := f.ReadFile(path.Join(dir, "config"), maxGitFile)
+	for _, name := range append(g.w.userGitConfigs(), path.Join(dir, "config"), path.Join(dir, "config.worktree")) {
+		g.obeyed(name, top)
+	}
+}
+
+// entries reads a directory of git's; one that is missing has none.
+func (g *guards) entries(dir string) []fs.DirEntry {
+	entries, err := g.w.files.ReadDir(dir, maxRepos)
 	if err != nil {
+		g.blocked(dir, err)
+	}
+	return entries
+}
+
+// userGitConfigs are the caller's own, which may name things relative to whatever repository git is run in.
+func (w *planner) userGitConfigs() []string {
+	config := w.host.getenv("XDG_CONFIG_HOME")
+	if !path.IsAbs(config) {
+		config = path.Join(w.host.Home, ".config")
+	}
+	return []string{"/etc/gitconfig", path.Join(config, "git/config"), path.Join(w.host.Home, ".gitconfig")}
+}
+
+// moduleTop gives the work tree of a submodule, by what its git directory says.
+func (g *guards) moduleTop(module, otherwise string) string {
+	data, _ := g.w.files.ReadFile(path.Join(module, "config"), maxGitConfig)
+	for _, s := range gitConfig(data) {
+		if s.section == "core" && s.key == "worktree" {
+			if p, err := follow(g.w.files, joinAbs(module, s.value)); err == nil {
+				return p.path
+			}
+		}
+	}
+	return otherwise
+}
+
+// Bounds of includes: git's own depth, and files for one repository.
+const (
+	maxIncludeDepth = 10
+	maxIncludes     = 64
+)
+
+// obeyed protects what a config file, and those that it includes, name in the project; top is the work tree that git runs things in.
+func (g *guards) obeyed(file, top string) {
+	left := maxIncludes
+	g.obeyedBy(file, top, maxIncludeDepth, &left)
+}
+
+func (g *guards) obeyedBy(file, top string, depth int, left *int) {
+	if *left--; *left < 0 || depth < 0 {
+		g.w.note("%s: more includes than are followed: what further ones name is not protected", file)
+		return
+	}
+	data, err := g.w.files.ReadFile(file, maxGitConfig)
+	if err != nil {
+		if g.w.tree.shows(file) { // and not the caller's own, which may be closed to the caller
+			g.blocked(file, err)
+		}
 		return
 	}
 	for _, s := range gitConfig(data) {
-		base := dir
-		switch {
-		case s.section == "core" && s.key == "hookspath":
-			base = top
-		case (s.section == "include" || s.section == "includeif") && s.key == "path":
-		default:
+		how, ok := s.names()
+		if !ok {
 			continue
 		}
-		if name := g.w.host.absolute(s.value, base); strictlyWithin(name, g.w.plan.Project) {
-			rel := strings.TrimPrefix(name, g.w.plan.Project)[1:]
-			g.guard(g.w.plan.Project, rel, guarded{path: rel, why: "git's config names it (" + s.section + "." + s.key + ")"})
+		why := "git's config names it (" + s.section + "." + s.key + ")"
+		switch how {
+		case namesPath:
+			g.named(top, s.value, why, true)
+		case namesInclude:
+			g.named(path.Dir(file), s.value, why, true)
+			if p, err := follow(g.w.files, g.w.host.named(path.Dir(file), s.value)); err == nil && s.value != "" {
+				g.obeyedBy(p.path, top, depth-1, left)
+			}
+		default:
+			for _, word := range commandPaths(s.value) {
+				g.named(top, word, why, strings.Contains(word, "/"))
+			}
 		}
 	}
+}
+
+// named protects a path that git's config names, if it leads into the project. orMissing says that it is a path for certain, so that it
+// is watched when nothing is there.
+func (g *guards) named(base, name, why string, orMissing bool) {
+	if name == "" {
+		return
+	}
+	full := g.w.host.named(base, name)
+	p, err := follow(g.w.files, full)
+	project := g.w.plan.Project
+	if err != nil && !orMissing || !strictlyWithin(p.path, project) && !slices.ContainsFunc(p.links, func(l link) bool { return within(l.path, project) }) {
+		return
+	}
+	if !g.excepted(strings.TrimPrefix(p.path, project+"/")) {
+		g.at(full, guarded{why: why})
+	}
+}
+
+// named makes a path of git's config absolute; it is not cleaned, for ".." after a link means what the kernel says.
+func (h *Host) named(base, name string) string {
+	if rest, ok := strings.CutPrefix(name, "~/"); ok {
+		return joinAbs(h.Home, rest)
+	}
+	return joinAbs(base, name)
 }
 
 // mayBindGit says whether a git directory outside the project may be bound. It was proved to be the project's; this is the second

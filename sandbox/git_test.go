@@ -168,10 +168,149 @@ func TestFindReposIsBounded(t *testing.T) {
 		fmt.Fprintf(&lines, "/p/%04d/x/y/z/.git/HEAD\n", i)
 	}
 	f := memMachine(t, lines.String())
-	FindRepos("/p", f)
-	if f.calls > 3*maxRepoDirs {
+	look := lookForRepos("/p", nil, f)
+	if f.calls > 3*maxRepoReads {
 		t.Errorf("%d questions", f.calls)
 	}
+	if look.beyond == "" {
+		t.Error("nothing says that there was more")
+	}
+}
+
+// TestEmptyDirectoriesHideNothing has an agent make directories that sort first, so that the look ends before what counts.
+func TestEmptyDirectoriesHideNothing(t *testing.T) {
+	tree := repoAt("/home/u/p") + repoAt("/home/u/p/vendor/lib")
+	for i := range 300 {
+		tree += fmt.Sprintf("/home/u/p/a%04d/\n", i)
+	}
+	got := plan(t, user(t, "/home/u/p", tree), &profiles.Profile{}, Request{})
+	wantBinds(t, got, map[string]string{"/home/u/p/vendor/lib/.git/config": "ro"})
+
+	// With something in each, only a look that knows where finds it.
+	for i := range 300 {
+		tree += fmt.Sprintf("/home/u/p/a%04d/b/\n", i)
+	}
+	h := user(t, "/home/u/p", tree)
+	got = plan(t, h, &profiles.Profile{}, Request{})
+	if !got.Bounded || !strings.Contains(fmt.Sprint(got.Notes), "was not searched") {
+		t.Errorf("the plan does not say that the look ended: %v", got.Notes)
+	}
+	file := knownFile(h, "/home/u/p")
+	h.FS.(*memFiles).put(file, &memNode{mode: 0o600, data: `{"project":"/home/u/p","repos":["/home/u/p/vendor/lib","/home/u/p/gone","/home/u","/home/u/p/../.."]}`})
+	got = plan(t, h, &profiles.Profile{}, Request{})
+	wantBinds(t, got, map[string]string{"/home/u/p/vendor/lib/.git/config": "ro"})
+	if want := "[/home/u/p /home/u/p/vendor/lib]"; fmt.Sprint(got.Repos) != want {
+		t.Errorf("repositories %v, want %s", got.Repos, want)
+	}
+}
+
+// TestClosedDirectories: what cannot be looked at is not missing. A directory that can be passed and not read is a note.
+func TestClosedDirectories(t *testing.T) {
+	const repos = "/home/u/p/vendor/lib/.git/config\n"
+	for _, tt := range []struct{ name, tree, hint string }{
+		{"the git directory", "/home/u/p/.git/ 0\n", "chmod u+rx /home/u/p/.git"},
+		{"above a protected path", "/home/u/p/.claude/ 0600\n/home/u/p/.claude/settings.json\n", "chmod u+rx /home/u/p/.claude"},
+		{"above one that may be missing", "/home/u/p/.cargo/ 0\n", "chmod u+rx /home/u/p/.cargo"},
+		{"a protected directory", "/home/u/p/.vscode/ 0111\n", "chmod u+rx /home/u/p/.vscode"},
+		{"the records of work trees", "/home/u/p/.git/worktrees/ 0111\n", "chmod u+rx /home/u/p/.git/worktrees"},
+		{"the submodules' git directories", "/home/u/p/.git/modules/ 0111\n", "chmod u+rx /home/u/p/.git/modules"},
+		{"git's config", "/home/u/p/.git/config 0\n", "chmod u+r /home/u/p/.git/config"},
+		{"a link's way", "/home/u/p/.idea -> deep/x\n/home/u/p/deep/ 0\n", "chmod u+rx /home/u/p/deep"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := user(t, "/home/u/p", repoAt("/home/u/p")+tt.tree)
+			_, err := NewPlan(&profiles.Profile{}, Request{Argv: []string{"sh"}}, h)
+			wantRefusal(t, err, "cannot be looked at")
+			if e, ok := err.(*Error); !ok || e.Hint != tt.hint {
+				t.Errorf("hint %q, want %q", e.Hint, tt.hint)
+			}
+		})
+	}
+	h := user(t, "/home/u/p", repoAt("/home/u/p")+repos+"/home/u/p/vendor/ 0111\n")
+	got := plan(t, h, &profiles.Profile{}, Request{})
+	if fmt.Sprint(got.Unread) != "[/home/u/p/vendor]" || !strings.Contains(fmt.Sprint(got.Notes), "/home/u/p/vendor cannot be read") {
+		t.Errorf("unread %v, notes %v", got.Unread, got.Notes)
+	}
+	// A link that leads out of the project is nobody's to open.
+	plan(t, user(t, "/home/u/p", repoAt("/home/u/p")+"/home/u/p/.idea -> /srv/closed/x\n/srv/closed/ 0\n"), &profiles.Profile{}, Request{})
+}
+
+func TestGitProgramsAreProtected(t *testing.T) {
+	const config = `[core]
+	fsmonitor = ./t/fsmonitor --x
+	sshCommand = "ssh -o \"ProxyCommand=./not-seen\""
+	attributesFile = t/attributes
+	editor = "./t/\
+editor"
+	pager = less
+[filter "lfs"]
+	clean = "\"./t/a b\" %f" ; a comment
+	smudge = A=1 B=2 ./t/smudge
+	process = python3 -u t/process.py --x
+[diff "x"] textconv = sh -c './t/textconv "$1"' -
+[merge "x.y"]
+	driver = true && ./t/driver %A
+[alias]
+	st = status t/status
+	run = "!f() { (cd x; ./t/alias); }; f"
+[credential "https://example.com"]
+	helper = /home/u/p/t/credential
+[gpg]
+	program = ~/p/t/gpg
+[include]
+	path = ../t/one.gitconfig
+`
+	h := user(t, "/home/u/p", repoAt("/home/u/p")+fmt.Sprintf("/home/u/p/.git/config = %q\n", config)+`
+/home/u/p/t/one.gitconfig = "[include]\n\tpath = deep/two.gitconfig\n\tpath = one.gitconfig\n"
+/home/u/p/t/deep/two.gitconfig = "[sequence]\n\teditor = t/sequence\n[includeIf \"gitdir:x\"]\n\tpath = ../three.gitconfig\n"
+/home/u/p/t/three.gitconfig = "[merge \"z\"] driver = ./missing/driver\n"
+/home/u/.gitconfig = "[core]\n\thooksPath = t/hooks\n"
+/home/u/p/t/hooks/pre-commit
+/home/u/p/t/status
+/home/u/p/t/other
+`+strings.ReplaceAll(`
+T/fsmonitor
+T/attributes
+T/editor
+T/smudge
+T/process.py
+T/textconv
+T/driver
+T/alias
+T/credential
+T/gpg
+T/sequence
+`, "T/", "/home/u/p/t/"))
+	h.FS.(*memFiles).put("/home/u/p/t/a b", &memNode{mode: 0o755})
+	got := plan(t, h, &profiles.Profile{}, Request{})
+	want := map[string]string{"/home/u/p/t/status": "--", "/home/u/p/t/other": "--", "/home/u/p/t": "--"}
+	for _, name := range []string{"fsmonitor", "attributes", "editor", "a b", "smudge", "process.py", "textconv", "driver", "alias", "credential", "gpg",
+		"sequence", "one.gitconfig", "deep/two.gitconfig", "three.gitconfig", "hooks"} {
+		want["/home/u/p/t/"+name] = "ro"
+	}
+	wantBinds(t, got, want)
+	if got.mountAt(KindPin, "/home/u/p/t") == nil {
+		t.Error("the directory above is not pinned")
+	}
+	if got.watched("/home/u/p/missing/driver") == nil {
+		t.Error("a program that is missing is not watched")
+	}
+
+	p := &profiles.Profile{}
+	p.FS.Unprotect = items("--unprotect", "t/alias")
+	wantBinds(t, plan(t, h, p, Request{}), map[string]string{"/home/u/p/t/alias": "--", "/home/u/p/t/gpg": "ro"})
+}
+
+// TestSubmodulesProgramsAreProtected: git runs what a submodule's config names at the top of the submodule.
+func TestSubmodulesProgramsAreProtected(t *testing.T) {
+	got := plan(t, user(t, "/home/u/p", repoAt("/home/u/p")+`
+/home/u/p/lib/tool.sh
+/home/u/p/.git/modules/lib/HEAD
+/home/u/p/.git/modules/lib/config = "[core]\n\tworktree = ../../../lib\n\tfsmonitor = ./tool.sh\n"
+/home/u/p/.git/modules/lib/objects/
+/home/u/p/.git/modules/lib/refs/
+`), &profiles.Profile{}, Request{})
+	wantBinds(t, got, map[string]string{"/home/u/p/lib/tool.sh": "ro"})
 }
 
 func TestHooksPathIsProtected(t *testing.T) {
@@ -189,20 +328,56 @@ func TestHooksPathIsProtected(t *testing.T) {
 }
 
 func TestGitConfig(t *testing.T) {
-	got := gitConfig([]byte("[core]\n\thooksPath = \"a b\"\n# x = y\n[include \"z\"] path=q\n[Submodule \"n\"]\nPATH= lib\nbare\n"))
-	want := "[{core hookspath a b} {include path q} {submodule path lib}]"
-	if fmt.Sprint(got) != want {
-		t.Errorf("got %v, want %s", got, want)
+	for _, tt := range []struct{ text, want string }{
+		{"[core]\n\thooksPath = \"a b\"\n# x = y\n; z = y\n", `{core  hookspath a b}`},
+		{"[include \"z\"] path=q\n[Submodule \"N\\\"n\"]\nPATH= lib\n", `{include z path q} {submodule N"n path lib}`},
+		{"[a.B]\nbare\nx-y = 1 # c\n", `{a b bare true} {a b x-y 1}`},
+		{"[a]\nb = x ; c\nd = \"x ; c\" y # \"\n", `{a  b x} {a  d x ; c y}`},
+		{"[a]\nb = one\\\n two\\\\\\t\n", "{a  b one two\\\t}"},
+		{"[a]\nb = \"one\\\n two\"\nc=d", `{a  b one two} {a  c d}`},
+		{"[a]\r\nb = c  \r\nd = \"e  \"\r\n", `{a  b c} {a  d e  }`},
+		{"[a]b=c [d]\n", `{a  b c [d]}`},
+		{"\xef\xbb\xbf[a]\nb=c\n[q\nr=s\n\x00t", `{a  b c} {q  r s} {q  t true}`},
+	} {
+		var got []string
+		for _, s := range gitConfig([]byte(tt.text)) {
+			got = append(got, fmt.Sprint(s))
+		}
+		if text := strings.Join(got, " "); text != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.text, text, tt.want)
+		}
+	}
+}
+
+func TestCommandPaths(t *testing.T) {
+	for line, want := range map[string]string{
+		"./a -x ./b":                    "./a",
+		"a ./b":                         "",
+		"!./a; b && ./c|./d":            "./a ./c ./d",
+		"A=./x B=y ./a":                 "./a",
+		`"./a b" c`:                     "./a b",
+		`sh -c "./a x; python3 b.py"`:   "./a b.py",
+		"/usr/bin/env -i node x.js":     "/usr/bin/env node x.js",
+		"f() { ./a \"$@\"; }; f":        "./a",
+		"true":                          "",
+		"'":                             "",
+		"sh -c \"sh -c 'sh -c ./a x'\"": "./a x",
+	} {
+		if got := strings.Join(commandPaths(line), " "); got != want {
+			t.Errorf("%s: got %q, want %q", line, got, want)
+		}
 	}
 }
 
 func FuzzGitConfig(f *testing.F) {
 	f.Add([]byte("[core]\n\tworktree = ../x\n"))
+	f.Add([]byte("[a \"b\\\"\"] c = \"d\\\n e\" # f\n[alias]\nx = \"!sh -c 'a; ./b'\""))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, s := range gitConfig(data) {
-			if strings.ContainsAny(s.key+s.value, "\n") {
-				t.Errorf("a line break in %q", s)
+			if strings.ContainsAny(s.section+s.key, " \n") {
+				t.Errorf("a blank in %q", s)
 			}
+			commandPaths(s.value)
 		}
 	})
 }

@@ -69,25 +69,3 @@ func joinAbs(base, name string) string {
 	}
 	return base + "/" + name // not cleaned: ".." after a link means what the kernel says
 }
-
-// gitSetting is one line of a git config file. Section and key are in lower case, as git compares them.
-type gitSetting struct{ section, key, value string }
-
-// gitConfig reads as much of git-config(1)'s syntax as paths need: no continuation lines, comments at the start of a line only.
-func gitConfig(data []byte) []gitSetting {
-	var all []gitSetting
-	section := ""
-	for line := range strings.Lines(string(data)) {
-		line = strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(line, "["); ok {
-			head, after, _ := strings.Cut(rest, "]")
-			head, _, _ = strings.Cut(head, " ")
-			section, line = strings.ToLower(head), strings.TrimSpace(after)
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if ok && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, ";") {
-			all = append(all, gitSetting{section, strings.ToLower(strings.TrimSpace(key)), strings.Trim(strings.TrimSpace(value), `"`)})
-		}
-	}
-	return all
-}

@@ -37,6 +37,11 @@ func (n *memNode) Sys() any           { return &n.stat }
 
 func (f *memFiles) Lstat(name string) (fs.FileInfo, error) {
 	f.calls++
+	for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
+		if n := f.nodes[dir]; n != nil && n.IsDir() && n.mode&0o100 == 0 {
+			return nil, &fs.PathError{Op: "lstat", Path: name, Err: syscall.EACCES}
+		}
+	}
 	if n := f.nodes[name]; n != nil {
 		return n, nil
 	}
@@ -59,6 +64,9 @@ func (f *memFiles) ReadFile(name string, max int) ([]byte, error) {
 		return nil, err
 	}
 	n := p.info.(*memNode)
+	if n.mode&0o400 == 0 {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
+	}
 	if !n.mode.IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: syscall.EINVAL}
 	}
@@ -71,7 +79,7 @@ func (f *memFiles) ReadDir(name string, max int) ([]fs.DirEntry, error) {
 	if n == nil || !n.IsDir() {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: syscall.ENOENT}
 	}
-	if n.mode.Perm() == 0 {
+	if n.mode&0o400 == 0 {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: syscall.EACCES}
 	}
 	var entries []fs.DirEntry

@@ -124,7 +124,7 @@ func TestPlanIsPure(t *testing.T) {
 	}
 }
 
-// TestPlanCostIsFlat counts the questions that a plan asks: no more for a project of 5,000 directories than for one of 300.
+// TestPlanCostIsFlat counts the questions that a plan asks: no more for a project of 5,000 directories than for one of 1,000.
 func TestPlanCostIsFlat(t *testing.T) {
 	cost := func(dirs int) int {
 		var tree strings.Builder
@@ -136,12 +136,12 @@ func TestPlanCostIsFlat(t *testing.T) {
 		plan(t, h, &profiles.Profile{Name: "default"}, Request{})
 		return h.FS.(*memFiles).calls
 	}
-	few, some, many := cost(0), cost(300), cost(5000)
+	few, some, many := cost(0), cost(1000), cost(5000)
 	if some != many {
-		t.Errorf("%d questions for 300 directories, %d for 5,000", some, many)
+		t.Errorf("%d questions for 1,000 directories, %d for 5,000", some, many)
 	}
-	if few >= some || some > few+2*maxRepoDirs {
-		t.Errorf("%d questions for an empty project, %d for 300 directories", few, some)
+	if few >= some || some > few+maxRepoReads {
+		t.Errorf("%d questions for an empty project, %d for 1,000 directories", few, some)
 	}
 }
 

@@ -26,8 +26,12 @@ type Plan struct {
 	// Trust are the certificate stores that get the session's CA, which is made when the run starts.
 	Trust []TrustStore `json:"trust,omitempty"`
 	// Repos are the git repositories in the project, itself included, that were found and protected. One more at the end of a run
-	// was made during it (see FindRepos).
+	// was made during it (see lookForRepos).
 	Repos []string `json:"repos,omitempty"`
+	// Unread are the directories of the project that could not be read when repositories were looked for, and Bounded says that there
+	// were more than are looked at. Both stand in Notes as well.
+	Unread  []string `json:"unread,omitempty"`
+	Bounded bool     `json:"bounded,omitempty"`
 	// Notes are what a person should know and no line above says: a source that is missing, a link that leads nowhere.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -137,7 +141,11 @@ type Watch struct {
 	Link string `json:"link,omitempty"`
 	// Sum is the SHA-256, in hex, of the file at Path, which has a second hard link and so can be written under another name.
 	Sum string `json:"sum,omitempty"`
-	// With Link and Sum both empty nothing stands at Path, and mounting something there would leave a ghost on the host.
+	// Pattern says that the last component of Path is one, as path.Match has them, and Known are the names that matched. One more is
+	// a change.
+	Pattern bool     `json:"pattern,omitempty"`
+	Known   []string `json:"known,omitempty"`
+	// With none of these, nothing stands at Path, and mounting something there would leave a ghost on the host.
 	Why string `json:"why"`
 }
 

@@ -187,6 +187,8 @@ func (w Watch) state() string {
 		return "link"
 	case w.Sum != "":
 		return "content"
+	case w.Pattern:
+		return "pattern"
 	}
 	return "missing"
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
@@ -24,16 +25,31 @@ type guarded struct {
 // or a package.json is run by who asks for it, and is what an agent is there to change.
 var projectGuards = []guarded{
 	{path: ".gitmodules", why: "git clones and checks out what it names"},
+	{path: ".hg/hgrc", why: "Mercurial runs the hooks and extensions that it names"},
 	{path: ".envrc", why: "direnv runs it on cd"},
+	{path: "mise.toml", why: "mise runs its hooks and sets its environment on cd"},
+	{path: ".mise.toml", why: "mise runs its hooks and sets its environment on cd"},
+	{path: "mise.local.toml", why: "mise runs its hooks and sets its environment on cd"},
+	{path: ".mise.local.toml", why: "mise runs its hooks and sets its environment on cd"},
+	{path: "mise/config.toml", why: "mise runs its hooks on cd"},
+	{path: ".mise", why: "mise runs the hooks of its config.toml on cd"},
+	{path: ".config/mise", why: "mise runs the hooks of its config.toml on cd"},
+	{path: ".config/mise.toml", why: "mise runs its hooks and sets its environment on cd"},
+	{path: ".tool-versions", why: "asdf and mise run the program that a path: in it names"},
 	{path: ".vscode", why: "the editor runs its tasks and settings"},
 	{path: ".idea", why: "the IDE runs its run configurations and watchers"},
 	{path: ".fleet", why: "the IDE runs its run configurations"},
 	{path: ".zed", why: "the editor runs its tasks and language servers"},
+	{path: ".helix", why: "the editor starts the language servers that it names"},
+	{path: ".vim/coc-settings.json", why: "coc.nvim starts the language servers that it names"},
+	{path: "*.code-workspace", why: "the editor runs its tasks and settings"},
 	{path: ".exrc", why: "vim runs it with 'exrc'"},
 	{path: ".vimrc", why: "vim runs it with 'exrc'"},
 	{path: ".nvimrc", why: "neovim runs it with 'exrc'"},
 	{path: ".nvim.lua", why: "neovim runs it with 'exrc'"},
+	{path: ".lazy.lua", why: "lazy.nvim runs it"},
 	{path: ".dir-locals.el", why: "emacs evaluates it"},
+	{path: ".dir-locals-2.el", why: "emacs evaluates it"},
 	{path: ".gdbinit", why: "gdb runs it"},
 	{path: ".lldbinit", why: "lldb runs it"},
 	{path: ".husky", why: "git hooks"},
@@ -65,9 +81,12 @@ var projectGuards = []guarded{
 	{path: ".yarn/releases", why: "yarn runs itself from there"},
 	{path: ".yarn/plugins", why: "yarn runs them"},
 	{path: ".pnpmfile.cjs", why: "pnpm runs it on install"},
+	{path: "bunfig.toml", why: "bun runs what it preloads, and takes its registry from it"},
+	{path: ".bundle", why: "bundler loads the plugins and gems that its config names"},
 	{path: ".cargo/config.toml", why: "cargo runs its runners and wrappers"},
 	{path: ".cargo/config", why: "cargo runs its runners and wrappers"},
 	{path: ".mvn", why: "Maven loads its extensions"},
+	{path: "gradle/wrapper", why: "the IDE and gradlew run the jar that lies there, and download what its properties name"},
 	{path: ".bazelrc", why: "bazel obeys it"},
 	{path: ".github/workflows", why: "CI runs them, with its secrets"},
 	{path: ".github/actions", why: "CI runs them, with its secrets"},
@@ -88,11 +107,12 @@ var projectGuards = []guarded{
 type guards struct {
 	w      *planner
 	except []string // unprotected, relative to the project
+	err    error    // the first path that could not be looked at
 }
 
 // protect makes the protected paths of the project and of its git directories read-only.
 func (w *planner) protect() error {
-	g := guards{w: w}
+	g := &guards{w: w}
 	for _, it := range w.profile.FS.Unprotect {
 		rel, err := w.inProject(it)
 		if err != nil {
@@ -101,6 +121,10 @@ func (w *planner) protect() error {
 		g.except = append(g.except, rel)
 	}
 	for _, p := range projectGuards {
+		if strings.Contains(p.path, "*") {
+			g.guardMatching(p)
+			continue
+		}
 		g.guard(w.plan.Project, p.path, p)
 	}
 	g.repositories()
@@ -114,9 +138,9 @@ func (w *planner) protect() error {
 			continue
 		}
 		// What was asked for by name is not undone by a wider unprotect.
-		(&guards{w: w}).guard(w.plan.Project, rel, guarded{path: rel, why: it.Why})
+		g.at(path.Join(w.plan.Project, rel), guarded{why: it.Why})
 	}
-	return nil
+	return g.err
 }
 
 // inProject gives a wish's path relative to the project.
@@ -133,25 +157,62 @@ func (w *planner) inProject(it profiles.Item) (string, error) {
 	return path.Clean("./" + strings.TrimPrefix(name, w.plan.Project)), nil
 }
 
-// guard protects one path below root, which label names as unprotect would. What exists is bound read-only onto itself, with each
-// directory on the way pinned. What does not exist, or is a link, cannot hold a mount without leaving a ghost: it is watched.
+// guard protects one path below root, which label names as unprotect would.
 func (g *guards) guard(root, label string, what guarded) {
-	if slices.ContainsFunc(g.except, func(e string) bool { return e == "." || within("/"+label, "/"+e) }) {
+	if !g.excepted(label) {
+		g.at(path.Join(root, what.path), what)
+	}
+}
+
+func (g *guards) excepted(label string) bool {
+	return slices.ContainsFunc(g.except, func(e string) bool { return e == "." || within("/"+label, "/"+e) })
+}
+
+// guardMatching protects what matches a pattern in the project's top, and watches for more.
+func (g *guards) guardMatching(what guarded) {
+	if g.excepted(what.path) {
 		return
 	}
-	p, err := follow(g.w.files, path.Join(root, what.path))
+	project := g.w.plan.Project
+	watch := Watch{Path: path.Join(project, what.path), Pattern: true, Known: matching(g.w.files, project, what.path), Why: what.why}
+	for _, name := range watch.Known {
+		g.guard(project, path.Base(name), guarded{path: path.Base(name), why: what.why})
+	}
+	g.w.watch(watch)
+}
+
+// at protects one path. What exists is bound read-only onto itself, with each directory on the way pinned. What does not exist, or is a
+// link, cannot hold a mount without leaving a ghost: it is watched.
+func (g *guards) at(name string, what guarded) {
+	p, err := follow(g.w.files, name)
 	for _, l := range p.links {
 		g.w.watch(Watch{Path: l.path, Link: l.text, Why: what.why})
 	}
-	if err != nil {
-		if g.writable(p.path) {
-			g.w.watch(Watch{Path: p.path, Why: what.why})
-		}
+	switch {
+	case err == nil && !what.onlyNew:
+		g.shield(p, what.why)
+	case err == nil, !g.writable(p.path):
+	case missing(err):
+		g.w.watch(Watch{Path: p.path, Why: what.why})
+	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG): // nothing can be there, and the links are watched
+	default:
+		g.blocked(p.path, err)
+	}
+}
+
+// blocked ends the plan: what cannot be looked at may be anything, and is not taken for missing. Only what is missing is.
+func (g *guards) blocked(name string, err error) {
+	if g.err != nil || missing(err) {
 		return
 	}
-	if !what.onlyNew {
-		g.shield(p, what.why)
+	hint := ""
+	if dir := closedAt(g.w.files, name); errors.Is(err, fs.ErrPermission) {
+		hint = "chmod u+rx " + word(dir)
+		if info, err := g.w.files.Lstat(dir); err == nil && !info.IsDir() {
+			hint = "chmod u+r " + word(dir)
+		}
 	}
+	g.err = planError(hint, "%s cannot be looked at, and so not be protected: %w", name, err)
 }
 
 // writable says whether the jail may write at a path of the host's.
@@ -176,6 +237,7 @@ func (g *guards) shield(p place, why string) {
 	}
 	entries, err := g.w.files.ReadDir(p.path, 256)
 	if err != nil {
+		g.blocked(p.path, err)
 		return
 	}
 	for _, e := range entries {

@@ -17,6 +17,9 @@ func TestEveryGuardHolds(t *testing.T) {
 		if g.why == "" || g.path == "" || path.Clean(g.path) != g.path || path.IsAbs(g.path) {
 			t.Errorf("bad entry %+v", g)
 		}
+		if strings.Contains(g.path, "*") {
+			continue
+		}
 		name := "/home/u/p/" + g.path
 		there := plan(t, user(t, "/home/u/p", repoAt("/home/u/p")+name+"\n"), &profiles.Profile{}, Request{})
 		wantBinds(t, there, map[string]string{name: "ro"})
@@ -147,5 +150,22 @@ func TestMatchParts(t *testing.T) {
 		if got := matchParts(split(tt.pattern), split(tt.name)); got != tt.want {
 			t.Errorf("%s against %s: %v", tt.pattern, tt.name, got)
 		}
+	}
+}
+
+func TestPatternsAreProtected(t *testing.T) {
+	h := user(t, "/home/u/p", repoAt("/home/u/p")+"/home/u/p/a.code-workspace\n/home/u/p/sub/b.code-workspace\n")
+	got := plan(t, h, &profiles.Profile{}, Request{})
+	wantBinds(t, got, map[string]string{"/home/u/p/a.code-workspace": "ro", "/home/u/p/sub/b.code-workspace": "--"})
+	w := got.watched("/home/u/p/*.code-workspace")
+	if w == nil || !w.Pattern {
+		t.Fatalf("watched as %+v", w)
+	}
+	if name := w.changed(h); name != "" {
+		t.Errorf("%s changed, and nothing did", name)
+	}
+	h.FS.(*memFiles).put("/home/u/p/new.code-workspace", &memNode{mode: 0o644})
+	if name := w.changed(h); name != "/home/u/p/new.code-workspace" {
+		t.Errorf("a new one is named %q", name)
 	}
 }

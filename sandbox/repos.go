@@ -1,16 +1,15 @@
 package sandbox
 
 import (
-	"io/fs"
 	"path"
 	"slices"
 )
 
 // Bounds of what a plan looks at: a project is somebody else's data.
 const (
-	maxRepoDirs  = 256      // directories that are read to find repositories
+	maxRepoDirs  = 256      // directories with others in them, which are descended into to find repositories
+	maxRepoReads = 640      // directories that are read for that; it takes one to see that there is nothing in it
 	maxRepos     = 64       // repositories, submodules and work trees, each
-	maxRepoDepth = 6        // directories below the project
 	maxEntries   = 4096     // of one directory
 	maxGitFile   = 64 << 10 // bytes of a .git file, a config, a .gitmodules
 )
@@ -28,51 +27,104 @@ func isGitDir(f Files, dir string) bool {
 	return true
 }
 
-// FindRepos gives the git repositories in a project, itself included: directories with a .git in them, directories that are bare
-// repositories themselves, and the submodules of .gitmodules. It reads at most 256 directories, nearest first, so that it costs the
-// same in a project of any size; what lies deeper is not found.
-func FindRepos(project string, f Files) []string {
-	var repos []string
-	found := func(dir string) {
-		if len(repos) < maxRepos && !slices.Contains(repos, dir) {
-			repos = append(repos, dir)
+// isRepo says whether a directory has a .git in it or is a bare repository. One that cannot be looked at may be either.
+func isRepo(f Files, dir string) bool {
+	_, err := f.Lstat(path.Join(dir, ".git"))
+	if missing(err) {
+		_, err = f.Lstat(path.Join(dir, "HEAD"))
+		return err == nil && isGitDir(f, dir)
+	}
+	return true
+}
+
+// repoLook is what a look for repositories saw.
+type repoLook struct {
+	repos  []string
+	closed []string // directories that cannot be read
+	beyond string   // the first directory that was not looked at for there being too many; "" when there was none
+}
+
+func (l *repoLook) found(dir string) {
+	switch {
+	case slices.Contains(l.repos, dir):
+	case len(l.repos) < maxRepos:
+		l.repos = append(l.repos, dir)
+	default:
+		l.past(dir)
+	}
+}
+
+func (l *repoLook) past(dir string) {
+	if l.beyond == "" {
+		l.beyond = dir
+	}
+}
+
+// lookForRepos gives the git repositories in a project, itself included: directories with a .git in them, directories that are bare
+// repositories themselves, and the submodules of .gitmodules. Those that are known are looked at directly. It descends into at most 256
+// directories, nearest first, so that it costs the same in a project of any size; what lies further away is not found, and the
+// first of that is named.
+func lookForRepos(project string, known []string, f Files) *repoLook {
+	look := new(repoLook)
+	for _, dir := range append([]string{project}, known...) {
+		if within(dir, project) && isRepo(f, dir) {
+			look.found(dir)
 		}
 	}
-	type level struct {
-		dir   string
-		depth int
-	}
-	queue := []level{{project, 0}}
-	for read := 0; len(queue) > 0 && read < maxRepoDirs; read++ {
+	queue := []string{project}
+	descended, read := 0, 0
+	for len(queue) > 0 && descended < maxRepoDirs && read < maxRepoReads {
 		at := queue[0]
 		queue = queue[1:]
-		entries, err := f.ReadDir(at.dir, maxEntries)
-		if err != nil {
-			continue
+		read++
+		before := len(queue)
+		queue = look.dir(f, at, queue)
+		if len(queue) > before {
+			descended++
 		}
-		if len(namesLike(entries, ".git")) > 0 {
-			found(at.dir)
-		} else if len(entries) >= maxEntries {
-			if _, err := f.Lstat(path.Join(at.dir, ".git")); err == nil {
-				found(at.dir)
-			}
-		}
-		if len(namesLike(entries, "HEAD")) > 0 && isGitDir(f, at.dir) {
-			found(at.dir)
-			continue
-		}
-		for _, e := range entries {
-			if e.IsDir() && at.depth < maxRepoDepth && len(queue) < maxRepoDirs && !slices.Contains(skippedDirs, e.Name()) {
-				queue = append(queue, level{path.Join(at.dir, e.Name()), at.depth + 1})
-			}
-		}
+	}
+	if len(queue) > 0 {
+		look.past(queue[0])
 	}
 	for _, sub := range submodules(f, project) {
 		if _, err := f.Lstat(path.Join(sub, ".git")); err == nil {
-			found(sub)
+			look.found(sub)
 		}
 	}
-	return repos
+	return look
+}
+
+// dir reads one directory and adds those in it to the queue.
+func (l *repoLook) dir(f Files, at string, queue []string) []string {
+	entries, err := f.ReadDir(at, maxEntries)
+	if err != nil {
+		if !missing(err) {
+			l.closed = append(l.closed, at)
+		}
+		return queue
+	}
+	if len(namesLike(entries, ".git")) > 0 {
+		l.found(at)
+	} else if len(entries) >= maxEntries {
+		l.past(at)
+		if _, err := f.Lstat(path.Join(at, ".git")); err == nil {
+			l.found(at)
+		}
+	}
+	if len(namesLike(entries, "HEAD")) > 0 && isGitDir(f, at) {
+		l.found(at)
+		return queue
+	}
+	for _, e := range entries {
+		switch name := path.Join(at, e.Name()); {
+		case !e.IsDir() || slices.Contains(skippedDirs, e.Name()):
+		case len(queue) < maxRepoReads:
+			queue = append(queue, name)
+		default:
+			l.past(name)
+		}
+	}
+	return queue
 }
 
 // submodules reads the paths of .gitmodules (gitmodules(5)), those that stay in the project.
@@ -90,14 +142,19 @@ func submodules(f Files, project string) []string {
 	return dirs
 }
 
-// moduleDirs gives the git directories of submodules; their names may have slashes.
-func moduleDirs(f Files, dir string) []string {
+// moduleDirs gives the git directories of submodules; their names may have slashes. blocked hears of what cannot be read.
+func moduleDirs(f Files, dir string, blocked func(string, error)) []string {
 	var found []string
 	queue := []string{dir}
 	for read := 0; len(queue) > 0 && read < maxRepos; read++ {
 		at := queue[0]
 		queue = queue[1:]
-		for _, e := range entriesOf(f, at, maxRepos) {
+		entries, err := f.ReadDir(at, maxRepos)
+		if err != nil {
+			blocked(at, err)
+			continue
+		}
+		for _, e := range entries {
 			if name := path.Join(at, e.Name()); e.IsDir() && isGitDir(f, name) {
 				found = append(found, name)
 				queue = append(queue, path.Join(name, "modules"))
@@ -107,9 +164,4 @@ func moduleDirs(f Files, dir string) []string {
 		}
 	}
 	return found
-}
-
-func entriesOf(f Files, dir string, most int) []fs.DirEntry {
-	entries, _ := f.ReadDir(dir, most)
-	return entries
 }

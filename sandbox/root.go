@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -67,7 +68,21 @@ type assembler struct {
 	root   int
 	mounts []Mount
 	trees  map[int]*os.File
-	masks  int
+	inside bool // this thread has the jail's root, and not the gateway's
+}
+
+// outside runs f where the gateway's files are: the thread of a new goroutine has seen no jail.
+func (a *assembler) outside(f func()) {
+	if !a.inside {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
 }
 
 // openSources opens what the launcher has not opened already.
@@ -237,29 +252,40 @@ func (a *assembler) cover(i int) error {
 	if err := unix.Fstat(target, &st); err != nil {
 		return err
 	}
-	a.masks++
-	name := fmt.Sprintf("%s/%d", overDir, a.masks)
-	mode := fs.FileMode(m.Mode)
-	if m.Kind == KindMask {
-		mode = 0
-	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		err = os.Mkdir(name, mode)
-	} else {
-		err = os.WriteFile(name, m.Data, 0o600)
-		if err == nil {
-			err = os.Chmod(name, mode)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	tree, err := openTree(&Mount{Source: name, ReadOnly: true, NoExec: true})
+	var tree *os.File
+	a.outside(func() { tree, err = openCover(i, m, st.Mode&unix.S_IFMT == unix.S_IFDIR) })
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
 	return attach(int(tree.Fd()), target)
+}
+
+// openCover makes what covers the target of a mount, unless an earlier one has, and opens it.
+func openCover(i int, m *Mount, dir bool) (*os.File, error) {
+	name, mode := overDir+"/"+strconv.Itoa(i), fs.FileMode(m.Mode)
+	if m.Kind == KindMask { // they are all alike
+		name, mode = overDir+"/file", 0
+		if dir {
+			name = overDir + "/dir"
+		}
+	}
+	_, err := os.Lstat(name)
+	switch {
+	case err == nil:
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case dir:
+		err = os.Mkdir(name, mode)
+	default:
+		if err = os.WriteFile(name, m.Data, 0o600); err == nil {
+			err = os.Chmod(name, mode)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return openTree(&Mount{Source: name, ReadOnly: true, NoExec: true})
 }
 
 // pin binds a directory onto itself: rename(2) and rmdir(2) of a mount point give EBUSY, so the names below it stay where the

@@ -32,7 +32,10 @@ func fresh(t *testing.T) (back func()) {
 }
 
 // assembleIn makes a tree; the thread is in a fresh mount namespace.
-func assembleIn(mounts ...Mount) error { return gatewayRoot(&gatewayStart{Mounts: mounts}, nil) }
+func assembleIn(mounts ...Mount) error {
+	_, err := gatewayRoot(&gatewayStart{Mounts: mounts}, nil)
+	return err
+}
 
 func hostDir(t *testing.T) string {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,8 @@ type run struct {
 	cgroup   *cgroup
 	door     *door // nil with --net none
 	filter   chan compiled
+	begin    func() beginning // what the protected paths were; looked at once
+	forgot   error            // what could not be kept for the next run
 }
 
 type compiled struct {
@@ -68,6 +71,7 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	r := &run{plan: plan, host: host, opts: opts, log: opts.Log, filter: make(chan compiled, 1)}
+	r.begin = sync.OnceValue(func() beginning { return plan.begin(host) })
 	r.report = &Report{Version: 1, Session: newSession(), Profile: plan.Profile, Project: plan.Project, Command: plan.Command.Argv,
 		Started: time.Now(), Degraded: []string{}, Secrets: []string{},
 		Net: ReportNet{Allowed: []egress.HostCount{}, Denied: []egress.DenialCount{}},
@@ -104,6 +108,7 @@ func (r *run) launch(ctx context.Context) error {
 	}
 	r.audit.write(record{Time: r.report.Started, Event: "session.start", Command: r.plan.Command.Argv, Profile: r.plan.Profile, Project: r.plan.Project})
 
+	go r.begin() // beside the launch
 	mounts := r.plan.Mounts
 	if r.plan.Net.Mode.Value == "door" {
 		if r.door, err = newDoor(r.plan, r.audit.door); err != nil {
@@ -200,6 +205,9 @@ func (r *run) openDoor() error {
 
 // startCommand tells init what to run. init reads it when libcontainer has started it.
 func (r *run) startCommand() error {
+	if b := r.begin(); b.err != nil {
+		return &Error{Step: StepAudit, Err: b.err, Hint: "make room or set XDG_STATE_HOME to a directory of yours"}
+	}
 	f := <-r.filter
 	if f.err != nil {
 		return &Error{Step: StepSeccomp, Err: f.err}

@@ -79,7 +79,7 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 		row("quarantined", "%s", path)
 	}
 	for _, path := range r.FS.DelayedExecution {
-		row("created", "%s: the host may execute it", path)
+		row("changed", "%s: during the run, and the host may execute it", path)
 	}
 	return tw.Flush()
 }

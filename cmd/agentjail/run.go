@@ -85,7 +85,7 @@ func (a *app) tell(r *sandbox.Report) {
 		a.ui.warn("this wall did not stand: %s", wall)
 	}
 	if len(r.FS.DelayedExecution) > 0 {
-		a.ui.warn("the run created what the host may execute: %s", strings.Join(printables(r.FS.DelayedExecution), ", "))
+		a.ui.warn("changed during the run, and the host may execute it: %s", strings.Join(printables(r.FS.DelayedExecution), ", "))
 	}
 	if line := refused(r); line != "" {
 		a.ui.note("%s; %s", line, quote("agentjail", "report", r.Session))

@@ -24,7 +24,7 @@ func TestTell(t *testing.T) {
 		{"text of the jail's", `{"session": "S", "net": {"denied": [{"host": "a\u001b[2J\nagentjail: ok", "port": 1, "reason": "bad_name", "count": 1}]}}`,
 			"agentjail: 1 connection refused: a\\x1b[2J\\nagentjail: ok:1 (bad_name); agentjail report S\n"},
 		{"what may run later", `{"fs": {"delayed_execution": ["/p/.envrc", "/p/\u001b]0;x"]}}`,
-			"agentjail: warning: the run created what the host may execute: /p/.envrc, /p/\\x1b]0;x\n"},
+			"agentjail: warning: changed during the run, and the host may execute it: /p/.envrc, /p/\\x1b]0;x\n"},
 		{"a wall", `{"degraded": ["limits"]}`, "agentjail: warning: this wall did not stand: limits\n"},
 		{"a limit", `{"session": "S", "ended_by": "limit", "limits": ["wall"]}`, "agentjail: ended by a limit: wall; agentjail report S\n"},
 	} {
