@@ -76,7 +76,7 @@ func (r Reason) sentence() string {
 	case BadResponse:
 		return "is allowed and was reached, but did not give an answer that is HTTP"
 	case Busy:
-		return "was not reached: the session has too many connections open"
+		return "was not reached: the session has too many connections or unfinished requests open"
 	case Timeout:
 		return "was not reached in time"
 	}

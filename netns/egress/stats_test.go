@@ -39,6 +39,17 @@ func TestLedgerCounts(t *testing.T) {
 	}
 }
 
+// TestLedgerKeepsTheRest: the row of what did not fit has no port, and no other row swallows it.
+func TestLedgerKeepsTheRest(t *testing.T) {
+	l := newLedger(nil)
+	l.emit(Event{Kind: "http.deny", Host: others, Port: 80, Reason: BadName})
+	l.count(Event{Kind: "dns.deny", Host: others, Reason: BadName})
+	_, denied := l.report()
+	if diff := cmp.Diff([]DenialCount{{others, 0, BadName, 1}, {others, 80, BadName, 1}}, denied); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestLedgerIsBounded: hosts without end and of any length cost a fixed amount, and no count is lost.
 func TestLedgerIsBounded(t *testing.T) {
 	longest := 0
