@@ -62,7 +62,22 @@ func (l *Link) Close() error { return l.ns.Close() }
 // process must hold CAP_SYS_ADMIN and CAP_NET_ADMIN in the user namespace that owns N0. An error names the act that the kernel
 // refused and wraps its errno.
 func New() (*Link, error) {
-	return inNew(cabled)
+	gateway, err := newAsker()
+	if err != nil {
+		return nil, err
+	}
+	defer gateway.close()
+	return inNew(func(n1 *os.File, h0, h1 *netlink.Handle) error {
+		if err := cabled(n1, h0, h1); err != nil {
+			return err
+		}
+		jail, err := newAsker()
+		if err != nil {
+			return err
+		}
+		defer jail.close()
+		return errors.Join(jail.connected(JailDevice), gateway.connected(GatewayDevice))
+	})
 }
 
 // cabled connects N0 and N1.
