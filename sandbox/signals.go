@@ -28,7 +28,7 @@ func (r *run) handle(s os.Signal) {
 	case unix.SIGWINCH:
 		r.terminal.resize()
 	case unix.SIGTSTP:
-		if r.own {
+		if r.own || orphaned() {
 			r.own = false
 			return
 		}
@@ -60,12 +60,13 @@ func (r *run) forward(s syscall.Signal, group bool) {
 // stopped is told when the command has stopped. We stop with it when somebody outside wanted that, and never because the command did:
 // it may stop itself as often as it likes, but our process group, the timer of the wall-time limit and the door are not its own.
 //
-// A SIGTSTP that was sent to us has reached our group's others by itself, or was not meant for them. Ctrl-Z in the jail's terminal
+// A SIGTSTP that was sent to us has reached our group's others by itself, or was not meant for them; in an orphaned group it stops
+// nobody, us neither (setpgid(2)). Ctrl-Z in the jail's terminal
 // is for the whole group, as it would be without a jail: a script around us and the rest of a pipeline stop with us; not in an
-// orphaned group, which no shell could wake again (setpgid(2)).
+// orphaned group, which no shell could wake again.
 func (r *run) stopped() {
 	switch {
-	case r.told:
+	case r.told && !orphaned():
 		r.told = false
 		r.terminal.restore()
 		unix.Kill(os.Getpid(), unix.SIGSTOP)

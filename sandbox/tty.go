@@ -84,10 +84,18 @@ func (t *terminal) resize() {
 
 // relay starts both directions on the pty's master.
 func (t *terminal) relay(master *os.File) error {
-	if err := unix.SetNonblock(int(master.Fd()), true); err != nil {
+	// A descriptor of its own, not blocking before os.NewFile looks: then the poller takes it. Two Files of one descriptor would close it
+	// twice, the second time under whoever has the number by then.
+	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	master.Close()
+	if err != nil {
+		return fmt.Errorf("dup: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
 		return err
 	}
-	t.master = os.NewFile(master.Fd(), "pty") // registered with the poller now that it does not block
+	t.master = os.NewFile(uintptr(fd), "pty")
 	t.drained = make(chan struct{})
 	if err := t.raw(); err != nil {
 		return err
