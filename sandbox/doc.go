@@ -86,8 +86,8 @@
 // Kernel bugs that are reachable through the allowed system calls. Covert channels: timing, load, sizes of allowed requests. What an
 // allowed host does with what it is sent: an allowlist is damage reduction. Anything inside the project: it is the agent's to change,
 // and code it writes there runs outside when the user runs it (the report names only the places that tools run by themselves).
-// A UNIX socket in the project, and what the program of the user's that listens there gives away. The caller's supplementary groups, which an unprivileged process
-// cannot drop: a bound file that is readable through one stays readable. Disk space in the project.
+// A UNIX socket in the project, and what the program of the user's that listens there gives away. The caller's supplementary groups,
+// which an unprivileged process cannot drop: a bound file that is readable through one stays readable. Disk space in the project.
 //
 // Changes that somebody outside makes to protected paths while the jail runs, a second jail of the project included. Replacing or
 // removing such a file lifts its mount; it is put back within about a tenth of a millisecond, on what stands there by then, and a
