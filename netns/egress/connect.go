@@ -11,7 +11,7 @@ import (
 // 80 requests that do. The real server is dialled before the client hears 200, so that a failure has a status to be told with.
 func (w *web) connect(rw http.ResponseWriter, req *http.Request, s *session, t target) {
 	var up socket
-	if t.port != httpPort {
+	if t.port != httpPort && !w.door.inspects(t) { // there a failure has a request of its own to be told to
 		var err error
 		if up, err = w.door.dialer.reach(req.Context(), t); err != nil {
 			var why *refusal

@@ -116,14 +116,14 @@ func TestProxy(t *testing.T) {
 			}
 			return conn
 		}
-		for sni, status := range map[string]int{"good.example.com": 200, "evil.example.com": 403} {
+		for sni, status := range map[string]int{"good.example.com": 200, "evil.example.com": 421} {
 			secure := tls.Client(open("good.example.com:443"), &tls.Config{ServerName: sni, RootCAs: pool})
 			if res, _ := ask(t, secure, "GET / HTTP/1.1\r\nHost: "+sni+"\r\n\r\n"); res.StatusCode != status {
 				t.Errorf("SNI %s: %s", sni, res.Status)
 			}
 		}
 		j.waitDeny(SNIMismatch)
-		for host, status := range map[string]int{"good.example.com": 200, "also.example.com": 403} {
+		for host, status := range map[string]int{"good.example.com": 200, "also.example.com": 421} {
 			if res, _ := ask(t, open("good.example.com:80"), "GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); res.StatusCode != status {
 				t.Errorf("Host %s: %s", host, res.Status)
 			}

@@ -58,6 +58,26 @@
 // recorded as refused. A client that has shut its side down after a whole request still gets its answer; one that is gone is found
 // out by what is sent to it, or by keep-alive probes.
 //
+// # Inspection
+//
+// A rule about requests (TLS "inspect", Methods, Paths, Git, API, MaxRequest, MaxUpload) or a [Secret] of the host needs requests to be
+// seen. TLS then ends at the door, under a leaf of the session's [CA], in HTTP/1.1 or HTTP/2, and begins anew towards the real
+// server, whose certificate is verified against the host's roots and the rule's UpstreamCA. There is no way from here to a tunnel: a
+// client that does not take the leaf is refused and the log says [ClientTrust]; a server that does not prove its name is not sent
+// the request ([UpstreamTLS]). Nothing is dialled before a request was allowed. The rule that [Matcher.Decide] gives is the one that
+// judges, alone; its port 80 is judged as its port 443 is, and its other ports are TLS or HTTP and nothing else.
+//
+// Each request and each stream is judged by itself, in this order: who is meant (fake address, SNI, Host or :authority, target: else
+// 421), method and path, sizes, git, the model API, and on the request as it goes out the secrets. HTTP/1 inside TLS passes the same
+// strict reading as in clear text.
+//
+// Paths are globs on the canonical path, percent escapes decoded once. "*" stands within one segment and is at least one byte where
+// it is a whole one: /v1/models/* is neither /v1/models/ nor /v1/models/a/b. "**" stands for any number of whole segments: /v1/** is /v1
+// and all below it. A path that can be read in two ways is refused where a rule has Paths. Methods are compared byte by byte; GET does
+// not imply HEAD. Fields, parameters and forms that ask a server to take a request for another method's, path's or host's are refused
+// or taken out. MaxRequest bounds one request's body and what follows an upgrade; MaxUpload sums up all that the session sends under
+// the rule, heads too.
+//
 // # What the core does not do
 //
 //   - It does not see inside a tunnel. After the first ClientHello the bytes are the client's and the server's: a server that
@@ -66,5 +86,9 @@
 //     must tell requests apart need inspection.
 //   - It does not know about network-specific NAT64 prefixes (RFC 6052 section 2.2), nor a public address that the host's router
 //     forwards back to it: neither is visible on the host's interfaces.
-//   - It does not limit how much an allowed host is told.
+//   - It does not limit how much an allowed host is told, but by MaxUpload.
+//   - Where it inspects, it has no client certificate to show, and does not look into WebSocket frames. Request trailers of HTTP/2
+//     that were not announced are dropped (net/http), and after another 1xx answer a client over HTTP/2 gets no 100.
+//   - It does not know Unicode's equivalences: a path rule compares bytes of UTF-8, and a server that normalizes may read another
+//     path.
 package egress

@@ -38,6 +38,11 @@ type Door struct {
 	dialer   *dialer
 	ledger   *ledger
 	web      *web
+	trust    *trust
+	vault    *vault
+	meter    *meter
+	git      *gitGate
+	bodies   *bodies
 
 	open      gate   // connections
 	explained gate   // of them, told why something is refused
@@ -74,6 +79,9 @@ func New(c Config) (*Door, error) {
 	}
 	d.open.limit, d.explained.limit = int64(d.limits.Connections), int64(d.limits.Explained)
 	d.heads.left.Store(int64(d.limits.Heads))
+	if d.vault, err = newVault(c.Policy.Secrets, c.Secrets); err != nil {
+		return nil, fmt.Errorf("compile policy: %w", err)
+	}
 	d.names = NewNames(c.Range, c.Explain.Next(), d.limits.Names)
 	d.dns = &DNS{Matcher: match, Names: d.names, Event: d.ledger.emit, Count: d.ledger.count}
 	if d.explains {
@@ -91,6 +99,10 @@ func New(c Config) (*Door, error) {
 		d.dialer.guard.Own = HostAddrs
 	}
 	d.web = newWeb(d)
+	d.trust = newTrust()
+	d.meter = newMeter(d.limits)
+	d.git = newGitGate()
+	d.bodies = newBodies()
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -252,6 +264,9 @@ func (d *Door) closed(t target, up socket, sent, got int64) {
 // Close. Each list has at most about a thousand rows; what did not fit is summed under the host "*".
 func (d *Door) Report() (allowed []HostCount, denied []DenialCount) { return d.ledger.report() }
 
+// SecretReport gives what the secrets were used for, so far. A secret that was never used nor foreign beside has no row.
+func (d *Door) SecretReport() []SecretCount { return d.ledger.secretReport() }
+
 // Close ends every connection, waits for Serve and ServeDNS to return and closes what the door keeps open to real servers.
 func (d *Door) Close() error {
 	d.cancel()
@@ -259,5 +274,6 @@ func (d *Door) Close() error {
 	err := errors.Join(d.web.server.Close(), d.web.explainer.Close())
 	d.web.transport.CloseIdleConnections()
 	d.web.servers.reset() // those that a request was broken off on, too: their bytes stand in the report
+	d.trust.tell(d.ledger.emit)
 	return err
 }

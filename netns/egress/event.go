@@ -22,12 +22,27 @@ const (
 	BadResponse  Reason = "bad_response"  // the real server was reached and did not answer as HTTP has it
 	Busy         Reason = "busy"          // a cap of the session is reached
 	Timeout      Reason = "timeout"       // the jail's side did not send what it had to in time
+
+	// Where requests are seen.
+	ClientTrust       Reason = "client_trust"       // the client does not accept the certificate with which the door answers
+	UpstreamTLS       Reason = "upstream_tls"       // the real server's certificate or TLS is not what it must be
+	Method            Reason = "method"             // the rule does not allow the method
+	Path              Reason = "path"               // the rule does not allow the path, or it has two spellings
+	Size              Reason = "size"               // the rule allows less than was sent
+	GitPush           Reason = "git_push"           // the rule does not allow this push, or any
+	ModelAPI          Reason = "model_api"          // the rule does not allow what the body or a header asks of a model API
+	ForeignCredential Reason = "foreign_credential" // another credential than the session's, on a host that is pinned
+	PlaceholderLeak   Reason = "placeholder_leak"   // the placeholder of a secret on its way to a host that is not the secret's
+	Revoked           Reason = "revoked"            // the secret may not be used any more
+	NoSecret          Reason = "no_secret"          // the source of the secret gives no usable value
+	Encoding          Reason = "encoding"           // an answer that may hold a secret is encoded so that the door cannot read it
+	NoGit             Reason = "git"                // the rule does not allow git
 )
 
 // Event is one thing that the door did or refused. Strings that came from the jail are as sent; whoever prints them escapes them.
 type Event struct {
 	Time   time.Time `json:"time"`
-	Kind   string    `json:"event"` // net.open, net.close, net.deny, dns.deny, http.request, http.deny
+	Kind   string    `json:"event"` // net.open, net.close, net.deny, dns.deny, http.request, http.deny, secret.use, secret.foreign
 	Host   string    `json:"host,omitempty"`
 	Port   uint16    `json:"port,omitempty"`
 	Addr   string    `json:"addr,omitempty"`   // the dialled address
@@ -38,6 +53,7 @@ type Event struct {
 	Method string    `json:"method,omitempty"`
 	Path   string    `json:"path,omitempty"`
 	Status int       `json:"status,omitempty"`
+	Secret string    `json:"secret,omitempty"` // its name
 }
 
 // HostCount is what went to and from one host and port.
@@ -55,4 +71,11 @@ type DenialCount struct {
 	Port   uint16 `json:"port"`
 	Reason Reason `json:"reason"`
 	Count  int64  `json:"count"`
+}
+
+// SecretCount is how often a secret was put into a request, and how often another credential was refused beside it.
+type SecretCount struct {
+	Name    string `json:"name"`
+	Uses    int64  `json:"uses"`
+	Foreign int64  `json:"foreign_blocked"`
 }

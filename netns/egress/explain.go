@@ -16,7 +16,11 @@ type refusal struct {
 	reason Reason
 	detail string // for the event, not for the jail: it may hold addresses of the host's network
 	addr   string // the address that was refused or could not be reached
-	asked  *asked // what was asked for, where the request at hand does not say it
+	rule   string // the Why of the rule that refuses a request; "" when no rule does
+	fix    string // what the rule allows and how to allow more, in our own words and the rule's
+	// say writes the answer instead, for a protocol whose clients show nothing of a 403. message is what a text answer would begin with.
+	say   func(w http.ResponseWriter, req *http.Request, message string)
+	asked *asked // what was asked for, where the request at hand does not say it
 }
 
 // asked is method and path of a request, as much of them as could be read.
@@ -36,8 +40,12 @@ func (r Reason) status() int {
 	switch r {
 	case BadRequest:
 		return http.StatusBadRequest
-	case Resolve, Dial, BadResponse:
+	case Resolve, Dial, UpstreamTLS, BadResponse:
 		return http.StatusBadGateway
+	case SNIMismatch, HostMismatch: // RFC 9110 section 15.5.20: a client that sent it over the wrong connection tries another
+		return http.StatusMisdirectedRequest
+	case Size:
+		return http.StatusRequestEntityTooLarge
 	case Busy:
 		return http.StatusServiceUnavailable
 	case Timeout:
@@ -79,6 +87,32 @@ func (r Reason) sentence() string {
 		return "was not reached: the session has too many connections or unfinished requests open"
 	case Timeout:
 		return "was not reached in time"
+	case ClientTrust:
+		return "was not reached: the client does not take the certificate with which the door answers"
+	case UpstreamTLS:
+		return "was not sent the request: its certificate is not valid for it, or it does not speak TLS as it must"
+	case Method:
+		return "is an allowed host, but not for this method"
+	case Path:
+		return "is an allowed host, but not for this path"
+	case Size:
+		return "was sent more than this session may send"
+	case GitPush:
+		return "is an allowed host, but not for this push"
+	case ModelAPI:
+		return "is an allowed host, but not for what this request asks of it"
+	case ForeignCredential:
+		return "is reached with this session's own credential alone; the request carried another"
+	case PlaceholderLeak:
+		return "is not a host of the secret whose placeholder the request carried"
+	case Revoked:
+		return "needs a secret that this session may not use any more"
+	case NoSecret:
+		return "needs a secret that the host machine cannot give"
+	case Encoding:
+		return "answered in an encoding that the door cannot search for the secret of the request"
+	case NoGit:
+		return "is an allowed host, but not for git"
 	}
 	return "was refused"
 }
@@ -92,6 +126,8 @@ type explanation struct {
 	Port    uint16 `json:"port"`
 	Profile string `json:"profile"`
 	Allow   string `json:"allow,omitempty"` // the flag that would allow it
+	Rule    string `json:"rule,omitempty"`  // where the rule stands that refuses it
+	Hint    string `json:"hint,omitempty"`
 }
 
 // explain makes the answer. Whatever came from the jail and is no canonical name is quoted as ASCII and bounded: the answer ends
@@ -111,6 +147,12 @@ func explain(profile string, r *refusal) explanation {
 		e.Allow = "--allow " + where
 		e.Error += "; to allow it, start the session with " + e.Allow
 	}
+	if e.Rule, e.Hint = r.rule, r.fix; e.Rule != "" {
+		e.Error += fmt.Sprintf("; the rule is %s", e.Rule)
+	}
+	if e.Hint != "" {
+		e.Error += "; " + e.Hint
+	}
 	return e
 }
 
@@ -125,6 +167,12 @@ func (e explanation) text() string {
 	if e.Allow != "" {
 		fmt.Fprintf(&b, "allow:   agentjail %s -- COMMAND\n", e.Allow)
 	}
+	if e.Rule != "" {
+		fmt.Fprintf(&b, "rule:    %s\n", e.Rule)
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(&b, "hint:    %s\n", e.Hint)
+	}
 	fmt.Fprintln(&b, "\nThis answer comes from the door of the jail; the request was not passed on.")
 	return b.String()
 }
@@ -137,8 +185,12 @@ func answer(w http.ResponseWriter, req *http.Request, profile string, r *refusal
 	h.Set("X-Agentjail-Reason", string(r.reason))
 	h.Set("Cache-Control", "no-store") // the next session may allow it
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.reason == BadRequest || req.Method == http.MethodConnect {
-		h.Set("Connection", "close") // what follows on the connection was meant for somebody else
+	if req.ProtoMajor == 1 && (r.reason == BadRequest || r.reason == Size || req.Method == http.MethodConnect) {
+		h.Set("Connection", "close") // what follows on the connection was meant for somebody else; streams stand for themselves
+	}
+	if r.say != nil {
+		r.say(w, req, e.Error)
+		return
 	}
 	accept := req.Header.Get("Accept")
 	if strings.Contains(accept, "application/json") || strings.Contains(accept, "+json") {

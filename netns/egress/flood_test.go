@@ -177,11 +177,14 @@ func TestUnfinishedHeadsAreBounded(t *testing.T) {
 		"hello":             {"good.example.com", 443, hello},
 		"explained hello":   {"evil.example.com", 443, hello},
 		"empty record":      {"good.example.com", 443, record},
+		"inspected hello":   {"seen.example.com", 443, hello},
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := backend(t, func(w http.ResponseWriter, r *http.Request) {})
-			j := newJail(t, []Rule{{Host: "good.example.com", Ports: []uint16{80, 443}, Connect: addr, Why: "test"}},
-				func(c *Config) { c.Limits.Header, c.Limits.Hello = 2*time.Second, 2*time.Second })
+			j := newJail(t, []Rule{
+				{Host: "good.example.com", Ports: []uint16{80, 443}, Connect: addr, Why: "test"},
+				{Host: "seen.example.com", Ports: []uint16{443}, Connect: addr, TLS: "inspect", Why: "test"},
+			}, func(c *Config) { c.Limits.Header, c.Limits.Hello = 2*time.Second, 2*time.Second })
 			conns := make([]*net.TCPConn, n)
 			grown := peak(func() {
 				for i := range conns {

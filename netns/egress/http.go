@@ -3,14 +3,11 @@ package egress
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/http/httputil"
-	"strings"
 	"time"
 )
 
@@ -23,13 +20,16 @@ type web struct {
 	proxy     *httputil.ReverseProxy
 	transport *http.Transport
 	servers   pool
+	roots     roots
 }
 
 func newWeb(d *Door) *web {
 	w := &web{door: d}
 	w.transport = &http.Transport{
 		DialContext:            w.dial,
+		DialTLSContext:         w.dialTLS,
 		Protocols:              new(http.Protocols),
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: 2 << 20, SendPingTimeout: 30 * time.Second},
 		DisableCompression:     true, // Accept-Encoding is the client's business
 		MaxIdleConns:           64,
 		MaxResponseHeaderBytes: 256 << 10, // four times what large servers send, and not Go's 10 MB
@@ -39,12 +39,14 @@ func newWeb(d *Door) *web {
 		// No Proxy: the launcher's environment is not the jail's. No ResponseHeaderTimeout: a model may think for minutes.
 	}
 	w.transport.Protocols.SetHTTP1(true)
+	w.transport.Protocols.SetHTTP2(true) // where TLS agrees on it
 	w.proxy = &httputil.ReverseProxy{
-		Transport:     w.transport,
-		Rewrite:       rewrite,
-		FlushInterval: -1, // streams stay streams
-		ErrorHandler:  w.failed,
-		ErrorLog:      log.New(io.Discard, "", 0), // what went wrong is an event
+		Transport:      w,
+		Rewrite:        rewrite,
+		FlushInterval:  -1, // streams stay streams
+		ModifyResponse: incoming,
+		ErrorHandler:   w.failed,
+		ErrorLog:       log.New(io.Discard, "", 0), // what went wrong is an event
 	}
 	w.server = &http.Server{
 		Handler:                      w,
@@ -53,6 +55,8 @@ func newWeb(d *Door) *web {
 		MaxHeaderBytes:               maxHead,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the real server's to answer
 		ErrorLog:                     log.New(io.Discard, "", 0),
+		TLSConfig:                    &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, // switches HTTP/2 on; each connection has its own
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 128, MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 512 << 10},
 		ConnContext:                  ofSession,
 	}
 	// An explanation is short, and so is all around it: a client that does not take it, or asks in a thousand streams, may not
@@ -122,6 +126,7 @@ func (w *web) run(s *session, c net.Conn) {
 // serveTLS terminates TLS with leaves of the session's CA and explains, over HTTP/1.1 or HTTP/2.
 func (w *web) serveTLS(s *session, hello []byte, leaf *tls.Certificate) {
 	s.gone = make(chan struct{})
+	s.shaken = true // nobody asks how it went
 	w.run(s, tls.Server(hidden{&replay{socket: s.sock, head: hello}, s}, &tls.Config{
 		Certificates: []tls.Certificate{*leaf},
 		NextProtos:   []string{"h2", "http/1.1"},
@@ -137,7 +142,11 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		defer s.busy.Unlock()
 		defer s.strict.answered()
 		s.requests++
+	} else {
+		s.busy.RLock()
+		defer s.busy.RUnlock()
 	}
+	s.met.Store(true)
 	t, why := w.judge(s, req)
 	switch {
 	case why != nil:
@@ -165,99 +174,4 @@ func (w *web) deny(rw http.ResponseWriter, req *http.Request, s *session, why *r
 		w.door.ledger.emit(e)
 	}
 	answer(rw, req, w.door.profile, why)
-}
-
-// passage is one request on its way: what ReverseProxy's call-backs need to know.
-type passage struct {
-	target  target
-	session *session
-	denied  bool // the denial was the event
-}
-
-type passageKey struct{}
-
-// forward passes one request on and the answer back.
-func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t target) {
-	// Both directions at once, as on the wire: without it a server that answers before it has read everything stops.
-	_ = http.NewResponseController(rw).EnableFullDuplex() // every HTTP/1 connection of net/http can
-	rec := &recorder{ResponseWriter: rw, strict: s.strict}
-	// net/http adds neither (Content-Type by sniffing) where the key is there: the answer is the real server's.
-	rw.Header()["Date"], rw.Header()["Content-Type"] = nil, nil
-	e := Event{Kind: "http.request", Host: t.host, Port: t.port, Method: req.Method, Path: req.URL.EscapedPath()}
-	p := &passage{target: t, session: s}
-	defer func() { // also when ReverseProxy panics with ErrAbortHandler because one side broke off
-		if e.Status = rec.status; !p.denied {
-			w.door.ledger.emit(e)
-		}
-	}()
-	ctx := context.WithValue(req.Context(), passageKey{}, p)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(got httptrace.GotConnInfo) { got.Conn.(*counted).request.Store(ctx.Done()) },
-	})
-	w.proxy.ServeHTTP(rec, req.WithContext(ctx))
-}
-
-// rewrite makes the outgoing request: to the judged target, and otherwise as it came. ReverseProxy has taken the hop-by-hop fields
-// out (RFC 9110 section 7.6.1).
-func rewrite(r *httputil.ProxyRequest) {
-	t := r.In.Context().Value(passageKey{}).(*passage).target
-	r.Out.URL.Scheme, r.Out.URL.Host = "http", t.String()
-	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what Go cannot parse
-	r.Out.Host = t.host
-	if t.port != httpPort {
-		r.Out.Host = t.String()
-	}
-	// The door is not an intermediary that anybody should know of: what the client says about others before it stays, nothing is added.
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-		if v, ok := r.In.Header[name]; ok {
-			r.Out.Header[name] = v
-		}
-	}
-	// WebSocket is the one protocol to change to: behind h2c a client could name another host in every stream.
-	if up := r.Out.Header.Get("Upgrade"); up != "" && !strings.EqualFold(up, "websocket") {
-		r.Out.Header.Del("Upgrade")
-		r.Out.Header.Del("Connection")
-	}
-	r.Out.Header.Del("Http2-Settings")
-	if len(r.In.TransferEncoding) > 0 {
-		if r.In.Trailer == nil {
-			r.In.Trailer = http.Header{} // trailers that were not announced
-		}
-		r.Out.Trailer = r.In.Trailer // filled when the body ends; Clone copied it before
-	}
-}
-
-// failed answers a request whose upstream failed.
-func (w *web) failed(rw http.ResponseWriter, req *http.Request, err error) {
-	p := req.Context().Value(passageKey{}).(*passage)
-	var why *refusal
-	if a := p.session.strict.refusal(p.session.requests); a != nil {
-		why = p.target.refuse(a.reason, a.detail, "") // the body broke the rules after the head had kept them
-	} else if !errors.As(err, &why) {
-		if req.Context().Err() != nil {
-			panic(http.ErrAbortHandler) // the client is gone
-		}
-		why = p.target.refuse(BadResponse, err.Error(), "") // dial gives refusals: the server was reached
-	}
-	p.denied = true
-	w.deny(rw, req, p.session, why)
-}
-
-// dial is the Transport's: address is what rewrite wrote, so the passage of the request that asks for it has the rule.
-func (w *web) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	t := ctx.Value(passageKey{}).(*passage).target
-	ctx, cancel := w.door.both(ctx) // the Transport goes on dialling for a request that is gone, but not for a door that is
-	defer cancel()
-	up, err := w.door.dialer.reach(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	w.door.opened(t, up)
-	c := &counted{socket: up}
-	c.done = func(sent, got int64) {
-		w.door.closed(t, up, sent, got)
-		w.servers.remove(c)
-	}
-	w.servers.add(c)
-	return c, nil
 }

@@ -40,13 +40,13 @@ func TestEachRequestIsJudged(t *testing.T) {
 		{"control", good, 200, ""},
 		{"case, dot, port", "GET / HTTP/1.1\r\nHost: GOOD.example.com.:80\r\n\r\n", 200, ""},
 		{"absolute form", "GET http://good.example.com/ HTTP/1.1\r\nHost: good.example.com\r\n\r\n", 200, ""},
-		{"another allowed host", "GET / HTTP/1.1\r\nHost: also.example.com\r\n\r\n", 403, HostMismatch},
+		{"another allowed host", "GET / HTTP/1.1\r\nHost: also.example.com\r\n\r\n", 421, HostMismatch},
 		{"control again", good, 200, ""},
-		{"another host", "POST / HTTP/1.1\r\nHost: evil.example.com\r\nContent-Length: 2\r\n\r\nhi", 403, HostMismatch},
-		{"another port", "GET / HTTP/1.1\r\nHost: good.example.com:8080\r\n\r\n", 403, HostMismatch},
+		{"another host", "POST / HTTP/1.1\r\nHost: evil.example.com\r\nContent-Length: 2\r\n\r\nhi", 421, HostMismatch},
+		{"another port", "GET / HTTP/1.1\r\nHost: good.example.com:8080\r\n\r\n", 421, HostMismatch},
 		{"address", "GET / HTTP/1.1\r\nHost: 127.1\r\n\r\n", 403, NumericHost},
 		{"IPv6 address", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 403, NumericHost},
-		{"absolute form of another", "GET http://evil.example.com/ HTTP/1.1\r\nHost: evil.example.com\r\n\r\n", 403, HostMismatch},
+		{"absolute form of another", "GET http://evil.example.com/ HTTP/1.1\r\nHost: evil.example.com\r\n\r\n", 421, HostMismatch},
 		{"control at the end", good, 200, ""},
 	} {
 		io.WriteString(c, tc.raw)
@@ -65,7 +65,7 @@ func TestEachRequestIsJudged(t *testing.T) {
 	if e.Method != "GET" || e.Path != "/a" || e.Status != 200 || e.Host != "good.example.com" {
 		t.Errorf("event: %+v", e)
 	}
-	if e := j.waitDeny(HostMismatch); e.Kind != "http.deny" || e.Host != "also.example.com" || e.Status != 403 {
+	if e := j.waitDeny(HostMismatch); e.Kind != "http.deny" || e.Host != "also.example.com" || e.Status != 421 {
 		t.Errorf("event: %+v", e)
 	}
 }
@@ -91,13 +91,29 @@ func TestPipelinedRefusal(t *testing.T) {
 
 // TestSmuggling: a message that can be read in two ways reaches nobody.
 func TestSmuggling(t *testing.T) {
+	t.Run("clear", func(t *testing.T) {
+		smuggle(t, "https", func(h http.HandlerFunc) func() net.Conn {
+			j := webJail(t, h, nil)
+			return func() net.Conn { return j.dial("good.example.com", 80) }
+		})
+	})
+	t.Run("TLS", func(t *testing.T) {
+		smuggle(t, "http", func(h http.HandlerFunc) func() net.Conn {
+			j := inspectJail(t, h, nil)
+			return func() net.Conn { return j.tls("good.example.com", 443) }
+		})
+	})
+}
+
+// smuggle tries all of it against a door that open makes; other is a scheme that its connections do not have.
+func smuggle(t *testing.T, other string, open func(http.HandlerFunc) (dial func() net.Conn)) {
 	var seen atomic.Int32
-	j := webJail(t, func(w http.ResponseWriter, r *http.Request) {
+	dial := open(func(w http.ResponseWriter, r *http.Request) {
 		seen.Add(1)
 		if _, err := io.Copy(io.Discard, r.Body); err == nil && r.Header.Get("X-Late") != "" {
 			t.Error("a body that broke the rules ended well")
 		}
-	}, nil)
+	})
 	const get, post, host = "GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\n", "Host: good.example.com\r\n"
 	const late = host + "X-Late: 1\r\n"
 	for name, raw := range map[string]string{
@@ -106,7 +122,7 @@ func TestSmuggling(t *testing.T) {
 		"control, chunks": post + host + "Transfer-Encoding: Chunked\r\n\r\n3;x=\"y\"\r\nabc\r\n0\r\nX-T: 1\r\n\r\n",
 		"control, 1.0":    "GET / HTTP/1.0\r\n\r\n",
 	} {
-		if res, body := ask(t, j.dial("good.example.com", 80), raw); res.StatusCode != 200 {
+		if res, body := ask(t, dial(), raw); res.StatusCode != 200 {
 			t.Errorf("%s: %s %s", name, res.Status, body)
 		}
 	}
@@ -115,7 +131,7 @@ func TestSmuggling(t *testing.T) {
 	}
 	refused := func(raw string) func(*testing.T) {
 		return func(t *testing.T) {
-			res, body := ask(t, j.dial("good.example.com", 80), raw)
+			res, body := ask(t, dial(), raw)
 			if res.StatusCode < 400 || res.Header.Get("X-Agentjail-Reason") == "" || !res.Close {
 				t.Errorf("%s, reason %q, close %v: %s", res.Status, res.Header.Get("X-Agentjail-Reason"), res.Close, body)
 			}
@@ -159,7 +175,7 @@ func TestSmuggling(t *testing.T) {
 		"not ASCII":                "GET /\xff HTTP/1.1\r\n" + host + "\r\n",
 		"star":                     "GET * HTTP/1.1\r\n" + host + "\r\n",
 		"CONNECT":                  "CONNECT good.example.com:80 HTTP/1.1\r\n" + host + "\r\n",
-		"absolute form, https":     "GET https://good.example.com/ HTTP/1.1\r\n" + host + "\r\n",
+		"absolute form, scheme":    "GET " + other + "://good.example.com/ HTTP/1.1\r\n" + host + "\r\n",
 		"absolute form, opaque":    "GET http:good.example.com HTTP/1.1\r\n" + host + "\r\n",
 		"absolute form, disagrees": "GET http://good.example.com/ HTTP/1.1\r\nHost: evil.example.com\r\n\r\n",
 		"absolute form, user":      "GET http://good.example.com@evil.example.com/ HTTP/1.1\r\n" + host + "\r\n",

@@ -19,12 +19,17 @@ func (w *web) judge(s *session, req *http.Request) (target, *refusal) {
 	if s.role == proxying && req.Method == http.MethodConnect {
 		return w.decide(req.RequestURI, 0)
 	}
+	if req.ProtoMajor == 2 {
+		if why := s.judgeStream(req); why != nil {
+			return target{}, why
+		}
+	}
 	absolute := req.URL.Host != ""
 	said, port := spoken(req.Host, s.target.port)
 	switch {
 	case req.Method == http.MethodConnect:
 		return target{}, s.target.refuse(BadRequest, "CONNECT to a host that is no proxy", "")
-	case absolute && req.URL.Scheme != "http":
+	case absolute && req.URL.Scheme != s.scheme():
 		return target{}, &refusal{host: req.URL.Hostname(), port: s.target.port, reason: BadRequest, detail: "scheme " + req.URL.Scheme}
 	case s.role == proxying && !absolute:
 		return target{}, &refusal{host: said, port: port, reason: BadRequest, detail: "not a proxy request"}
@@ -43,7 +48,7 @@ func (w *web) judge(s *session, req *http.Request) (target, *refusal) {
 	case req.Host == "" && !req.ProtoAtLeast(1, 1):
 		return s.target, nil // HTTP/1.0 needs no Host: the connection says it
 	}
-	host, number, reason := authority(req.Host, httpPort)
+	host, number, reason := authority(req.Host, s.standard())
 	if reason == "" && (host != s.target.host || number != s.target.port) {
 		reason = HostMismatch
 	}
@@ -73,7 +78,7 @@ func (w *web) ambiguity(s *session, a *ambiguous) *refusal {
 // good says whether a request of the session may name this host.
 func (w *web) good(s *session, hostport string) bool {
 	if s.role == origin {
-		host, port, reason := authority(hostport, httpPort)
+		host, port, reason := authority(hostport, s.standard())
 		return reason == "" && host == s.target.host && port == s.target.port
 	}
 	_, why := w.decide(hostport, httpPort)

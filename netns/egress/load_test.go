@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -92,22 +93,14 @@ func TestBulk(t *testing.T) {
 		}
 		sums <- s
 	})
-	web := backend(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "GET" {
-			io.Copy(w, newPattern())
-			return
-		}
-		s, err := sum(r.Body)
-		if err != nil {
-			s = err.Error()
-		}
-		sums <- s
-	})
+	web := backend(t, moveBulk(sums))
 	own := listen(t, "0.0.0.0:0")
 	port := portOf(own)
+	secure, ca := tlsBackend(t, "tls.example.com", moveBulk(sums))
 	j := newJail(t, []Rule{
 		{Host: "raw.example.com", Ports: []uint16{port}, Connect: raw, Why: "test"},
 		{Host: "web.example.com", Ports: []uint16{80}, Connect: web, Why: "test"},
+		{Host: "tls.example.com", Ports: []uint16{443}, Connect: secure, UpstreamCA: ca.PEM(), MaxUpload: 1 << 40, Why: "test"},
 	}, nil, own)
 	open := func(word string) *net.TCPConn {
 		c := j.dial("raw.example.com", port)
@@ -126,23 +119,12 @@ func TestBulk(t *testing.T) {
 			c.CloseWrite()
 			return <-sums + errText(err)
 		},
-		"HTTP, down": func() string {
-			res, err := j.client().Get("http://web.example.com/")
-			if err != nil {
-				return err.Error()
-			}
-			defer res.Body.Close()
-			s, err := sum(res.Body)
-			return s + errText(err)
-		},
-		"HTTP, up": func() string {
-			res, err := j.client().Post("http://web.example.com/", "", newPattern())
-			if err != nil {
-				return err.Error()
-			}
-			res.Body.Close()
-			return <-sums
-		},
+		"HTTP, down":             func() string { return bulkDown(j.client(), "http://web.example.com/") },
+		"HTTP, up":               func() string { return bulkUp(j.client(), "http://web.example.com/", sums) },
+		"inspected HTTP/1, down": func() string { return bulkDown(j.over(1), "https://tls.example.com/") },
+		"inspected HTTP/1, up":   func() string { return bulkUp(j.over(1), "https://tls.example.com/", sums) },
+		"inspected HTTP/2, down": func() string { return bulkDown(j.over(2), "https://tls.example.com/") },
+		"inspected HTTP/2, up":   func() string { return bulkUp(j.over(2), "https://tls.example.com/", sums) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got string
@@ -155,6 +137,37 @@ func TestBulk(t *testing.T) {
 			}
 		})
 	}
+}
+
+// moveBulk is a server that sends the pattern, or gives the sum of what it gets.
+func moveBulk(sums chan<- string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "GET" {
+			io.Copy(w, newPattern())
+			return
+		}
+		s, err := sum(r.Body)
+		sums <- s + errText(err)
+	}
+}
+
+func bulkDown(c *http.Client, url string) string {
+	res, err := c.Get(url)
+	if err != nil {
+		return err.Error()
+	}
+	defer res.Body.Close()
+	s, err := sum(res.Body)
+	return s + errText(err)
+}
+
+func bulkUp(c *http.Client, url string, sums <-chan string) string {
+	res, err := c.Post(url, "", newPattern())
+	if err != nil {
+		return err.Error()
+	}
+	res.Body.Close()
+	return <-sums
 }
 
 func errText(err error) string {
@@ -284,8 +297,13 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 	half.Write([]byte{recordTLS, 3})
 	target := fmt.Sprintf("a.example.com:%d", port)
-	if res, _ := ask(t, proxied, "CONNECT "+target+" HTTP/1.1\r\nHost: "+target+"\r\n\r\n"); res.StatusCode != 200 {
+	io.WriteString(proxied, "CONNECT "+target+" HTTP/1.1\r\nHost: "+target+"\r\n\r\n")
+	br := bufio.NewReader(proxied)
+	if res, _ := readAnswer(t, br, "CONNECT "); res.StatusCode != 200 {
 		t.Fatal(res.Status)
+	}
+	if _, err := br.ReadByte(); err != nil { // else its byte may still be under way when the door closes
+		t.Fatal(err)
 	}
 	if err := j.door.Close(); err != nil {
 		t.Fatal(err)

@@ -43,10 +43,19 @@ func (p *Policy) Compile() (*Matcher, error) {
 	}
 	for i := range p.Deny {
 		r := &p.Deny[i]
-		if err := checkRule(r); err != nil {
+		err := checkRule(r)
+		if err == nil && r.inspect() {
+			err = errors.New("a deny rule shuts the host; what requests may ask for stands in a rule that allows it")
+		}
+		if err != nil {
 			return nil, fmt.Errorf("deny %q (%s): %w", r.Host, r.Why, err)
 		}
 		m.deny.add(r)
+	}
+	for i := range p.Secrets {
+		if err := p.Secrets[i].tunnelled(p.Allow); err != nil {
+			return nil, fmt.Errorf("secret %q (%s): %w", p.Secrets[i].Name, p.Secrets[i].Why, err)
+		}
 	}
 	m.ports = slices.Sorted(maps.Keys(ports))
 	return m, nil
@@ -54,8 +63,8 @@ func (p *Policy) Compile() (*Matcher, error) {
 
 // Decide gives the rule that allows the host on the port, or nil and the reason: Port when the host is allowed on another port,
 // NotAllowed otherwise. Any deny rule wins over any allow rule. Among allow rules that name the port the most specific decides:
-// the host itself, then the longest wildcard; for one pattern a rule that says how the host is reached (Connect, Private,
-// UpstreamCA) before one that only allows it, and a later rule before an earlier one (flags come after profiles). Host is
+// the host itself, then the longest wildcard; for one pattern a rule that says how the host is reached or what may be asked of
+// it (Connect, Private, UpstreamCA, TLS, Methods…) before one that only allows it, and a later rule before an earlier one (flags come after profiles). Host is
 // canonical: one that was not brought to this form (see Canonical) matches nothing that it should not, and may miss what it should.
 func (m *Matcher) Decide(host string, port uint16) (*Rule, Reason) {
 	if m.Denied(host, port) == nil {
@@ -69,6 +78,27 @@ func (m *Matcher) Decide(host string, port uint16) (*Rule, Reason) {
 		return nil, Port
 	}
 	return nil, NotAllowed
+}
+
+// tunnelled gives an error when a rule hides the requests that the secret has to be put into.
+func (s *Secret) tunnelled(allow []Rule) error {
+	for _, host := range s.Hosts {
+		for _, r := range allow {
+			if r.TLS == "tunnel" && slices.Contains(r.Ports, httpsPort) && overlap(r.Host, host) {
+				return fmt.Errorf("host %q is tunnelled (%s): the placeholder would never be replaced", r.Host, r.Why)
+			}
+		}
+	}
+	return nil
+}
+
+// overlap says whether a host exists that both patterns match.
+func overlap(a, b string) bool {
+	within := func(host, pattern string) bool {
+		base, star := strings.CutPrefix(pattern, "*")
+		return host == pattern || star && strings.HasSuffix(strings.TrimPrefix(host, "*"), base)
+	}
+	return within(a, b) || within(b, a)
 }
 
 // Denied gives the deny rule that shuts the host on the port, so that an explanation can name it, or nil.
@@ -117,7 +147,9 @@ func (t table) add(r *Rule) {
 }
 
 // how says whether the rule does more than allow.
-func (r *Rule) how() bool { return r.Connect != "" || r.Private || len(r.UpstreamCA) > 0 }
+func (r *Rule) how() bool {
+	return r.Connect != "" || r.Private || len(r.UpstreamCA) > 0 || r.TLS != "" || r.inspect()
+}
 
 // rules gives the rules that match the host, the most specific first.
 func (t table) rules(host string) iter.Seq[*Rule] {

@@ -19,6 +19,8 @@ type Policy struct {
 	Allow   []Rule `json:"allow"`
 	Deny    []Rule `json:"deny,omitempty"` // wins over Allow
 	Explain bool   `json:"explain"`        // a name that is not allowed resolves to the explaining address; else NXDOMAIN
+	// Secrets are the credentials that the jail has placeholders of. Their values are never here: Config.Secrets gives them.
+	Secrets []Secret `json:"secrets,omitempty"`
 }
 
 // Rule allows (or denies) one host pattern on some ports.
@@ -31,7 +33,37 @@ type Rule struct {
 	Connect string `json:"connect,omitempty"`
 	// UpstreamCA is PEM that vouches for the real server beside the host's roots. Tunnel mode: the jail's trust store gets it.
 	UpstreamCA []byte `json:"upstream_ca,omitempty"`
-	Why        string `json:"why"`
+
+	// TLS is "inspect", "tunnel" or "": a tunnel unless something else here, or a Secret of the host, needs to see requests.
+	TLS string `json:"tls,omitempty"`
+	// Methods and Paths are what a request may ask for; empty: everything. Paths are globs on the canonical path: see canonicalPath.
+	Methods []string `json:"methods,omitempty"`
+	Paths   []string `json:"paths,omitempty"`
+	// Git is what smart HTTP may do: "fetch", "push", "none", or "" where git is not looked at.
+	Git string `json:"git,omitempty"`
+	// PushRefs are globs of the refs that Git "push" may change, full or short ("agent/*" is refs/heads/agent/*); empty: any.
+	PushRefs []string `json:"push_refs,omitempty"`
+	// MaxRequest bounds the body of each request, MaxUpload everything that the session sends under this rule. Bytes; 0: no bound.
+	MaxRequest int64 `json:"max_request,omitempty"`
+	MaxUpload  int64 `json:"max_upload,omitempty"`
+	// API is the model API that requests are judged as: "anthropic", "openai", "gemini". ServerTools are the tools that the
+	// provider may run on its side.
+	API         string   `json:"api,omitempty"`
+	ServerTools []string `json:"server_tools,omitempty"`
+
+	Why string `json:"why"`
+}
+
+// Secret is a credential that stays outside: the jail has the placeholder, and the door puts the value in its place on the way to
+// the secret's hosts.
+type Secret struct {
+	Name        string   `json:"name"`
+	Placeholder string   `json:"placeholder"`
+	Hosts       []string `json:"hosts"` // canonical, exact or "*.example.com"; none: nobody gets it
+	// Header says where the value goes: "Authorization: Bearer" (also when empty), "x-api-key", "query:key".
+	Header string `json:"header,omitempty"`
+	Pin    bool   `json:"pin"` // any other credential on these hosts is refused
+	Why    string `json:"why"`
 }
 
 // ParseRule reads what people write after --allow and in net.allow: "HOST", "HOST:PORT", "*.HOST" or "*.HOST:PORT". Without a
@@ -159,5 +191,5 @@ func checkRule(r *Rule) error {
 	if len(r.UpstreamCA) > 0 && !x509.NewCertPool().AppendCertsFromPEM(r.UpstreamCA) {
 		return errors.New("upstream_ca holds no PEM certificate")
 	}
-	return nil
+	return r.checkRequests()
 }

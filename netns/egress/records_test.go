@@ -41,11 +41,11 @@ func TestEveryRefusalIsRecorded(t *testing.T) {
 		"bare LF":               {"", "DELETE /a HTTP/1.1\nHost: good.example.com\n\n", 400, Event{Host: "good.example.com", Port: 80, Reason: BadRequest, Method: "DELETE", Path: "/a"}},
 		"smuggling":             {"", "POST /a HTTP/1.1\r\n" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, Event{Host: "good.example.com", Port: 80, Reason: BadRequest, Method: "POST", Path: "/a"}},
 		"no request at all":     {"", "\x01\x02\r\n\r\n", 400, Event{Host: "good.example.com", Port: 80, Reason: BadRequest}},
-		"target refused":        {"", "GET http://nope.example/p HTTP/1.1\r\n" + host + "\r\n", 403, Event{Host: "nope.example", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
-		"Host refused":          {"", "GET http://good.example.com/p HTTP/1.1\r\nHost: nope.example\r\n\r\n", 403, Event{Host: "nope.example", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
-		"target, proxy":         {"proxy", "GET http://nope.example/p HTTP/1.1\r\n" + host + "\r\n", 403, Event{Host: "nope.example", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
-		"Host, proxy":           {"proxy", "GET http://good.example.com/p HTTP/1.1\r\nHost: nope.example\r\n\r\n", 403, Event{Host: "nope.example", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
-		"two good names, proxy": {"proxy", "GET http://good.example.com/p HTTP/1.1\r\nHost: also.example.com\r\n\r\n", 403, Event{Host: "also.example.com", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
+		"target refused":        {"", "GET http://nope.example/p HTTP/1.1\r\n" + host + "\r\n", 421, Event{Host: "nope.example", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
+		"Host refused":          {"", "GET http://good.example.com/p HTTP/1.1\r\nHost: nope.example\r\n\r\n", 421, Event{Host: "nope.example", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
+		"target, proxy":         {"proxy", "GET http://nope.example/p HTTP/1.1\r\n" + host + "\r\n", 421, Event{Host: "nope.example", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
+		"Host, proxy":           {"proxy", "GET http://good.example.com/p HTTP/1.1\r\nHost: nope.example\r\n\r\n", 421, Event{Host: "nope.example", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
+		"two good names, proxy": {"proxy", "GET http://good.example.com/p HTTP/1.1\r\nHost: also.example.com\r\n\r\n", 421, Event{Host: "also.example.com", Port: 80, Reason: HostMismatch, Method: "GET", Path: "/p"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := newJail(t, rules, nil)

@@ -3,9 +3,12 @@ package egress
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,13 +28,19 @@ type session struct {
 	ctx    context.Context // done when the door ends
 	role   role
 	sock   socket
-	strict *strict // nil behind TLS, where only explanations are given
+	strict *strict   // nil for HTTP/2, and behind TLS that only explains
+	tls    *tls.Conn // nil in clear text
 	// target is the host of an origin connection; of an explaining one it has the port, and the host when TLS named it.
 	target target
 	why    *refusal // explaining: what every request is told; nil: its Host is judged
 
-	busy     sync.Mutex // held in ServeHTTP, which http.Server calls for one request of a strict session after the other
-	requests int        // seen by ServeHTTP
+	shaken bool   // hands, with the client
+	last   []byte // what it said last before that
+
+	busy     sync.RWMutex // held in ServeHTTP, for writing where strict is: http.Server calls it for one request after the other
+	requests int          // seen by ServeHTTP where strict is
+	met      atomic.Bool  // a request was seen
+	ours     atomic.Bool  // it was the door that ended the connection
 	gone     chan struct{}
 	close    sync.Once
 }
@@ -55,11 +64,36 @@ type (
 
 func (c plain) session() *session  { return c.of }
 func (c hidden) session() *session { return c.of }
-func (c plain) Close() error       { return c.of.end() }
 func (c hidden) Close() error      { return c.of.end() }
 
+// Read notices when it is not the client that ends the connection.
+func (c hidden) Read(p []byte) (int, error) {
+	n, err := c.replay.Read(p)
+	if !c.of.shaken {
+		c.of.last = append(c.of.last, p[:n]...)
+		c.of.last = append([]byte(nil), c.of.last[max(0, len(c.of.last)-alertSize):]...)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+		c.of.ours.Store(true)
+	}
+	return n, err
+}
+
+// Close ends TLS before the connection, so that the client can tell the end from a cut (RFC 8446 section 6.1).
+func (c plain) Close() error {
+	if c.of.tls != nil {
+		return c.of.tls.Close() // and below it hidden
+	}
+	return c.of.end()
+}
+
 // CloseWrite passes the half-close of an upgraded connection on.
-func (c plain) CloseWrite() error { return c.of.sock.CloseWrite() }
+func (c plain) CloseWrite() error {
+	if c.of.tls != nil {
+		return c.of.tls.CloseWrite()
+	}
+	return c.of.sock.CloseWrite()
+}
 
 // end closes the connection and lets serve return.
 func (s *session) end() error {
@@ -128,13 +162,15 @@ func (m *metered) Read(p []byte) (int, error) {
 // recorder sees the status of an answer and the end of HTTP on its connection.
 type recorder struct {
 	http.ResponseWriter
-	strict *strict
+	of     *passage
 	status int
 }
 
 func (r *recorder) WriteHeader(status int) {
 	if status >= 200 {
 		r.status = status
+	} else if r.of.errand != nil {
+		r.of.errand.scrubHeader(r.Header()) // ModifyResponse does not see these
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
@@ -154,7 +190,8 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err == nil {
 		r.status = http.StatusSwitchingProtocols
-		r.strict.release()
+		r.of.session.strict.release()
+		c = gaugedConn{c, r.of.gauge}
 	}
 	return c, rw, err
 }

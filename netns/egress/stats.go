@@ -35,10 +35,11 @@ type ledger struct {
 	mu      sync.Mutex
 	allowed map[place]*HostCount
 	denied  map[refused]int64
+	secrets map[string]*SecretCount
 }
 
 func newLedger(sink func(Event)) *ledger {
-	return &ledger{sink: sink, allowed: map[place]*HostCount{}, denied: map[refused]int64{}}
+	return &ledger{sink: sink, allowed: map[place]*HostCount{}, denied: map[refused]int64{}, secrets: map[string]*SecretCount{}}
 }
 
 // emit stamps, bounds and counts one event and hands it on.
@@ -74,6 +75,10 @@ func (l *ledger) count(e Event) {
 		row := l.row(at)
 		row.Up += e.Up
 		row.Down += e.Down
+	case "secret.use":
+		l.secret(e.Secret).Uses++
+	case "secret.foreign":
+		l.secret(e.Secret).Foreign++
 	case "net.deny", "dns.deny", "http.deny":
 		key := refused{at, e.Reason}
 		if _, ok := l.denied[key]; !ok && len(l.denied) >= maxRows {
@@ -81,6 +86,26 @@ func (l *ledger) count(e Event) {
 		}
 		l.denied[key]++
 	}
+}
+
+// secret gives the count of a secret. There are as many as the policy has.
+func (l *ledger) secret(name string) *SecretCount {
+	if l.secrets[name] == nil {
+		l.secrets[name] = &SecretCount{Name: name}
+	}
+	return l.secrets[name]
+}
+
+// secretReport gives a copy of the counts, sorted by name.
+func (l *ledger) secretReport() []SecretCount {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]SecretCount, 0, len(l.secrets))
+	for _, c := range l.secrets {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b SecretCount) int { return strings.Compare(a.Name, b.Name) })
+	return list
 }
 
 // row gives the row of what went to at. The row "*" is beside the thousand: net.close finds the row of its net.open in either case.

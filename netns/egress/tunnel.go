@@ -13,7 +13,7 @@ import (
 
 // carry carries one connection that was opened for an allowed host and port, by its address or by CONNECT. It is the one place
 // that says how: port 80 is HTTP and judged request by request, port 443 is TLS, every other port is a tunnel that knows no
-// protocol but TLS. A rule that asks for inspection chooses here.
+// protocol but TLS. Where requests have to be seen, TLS ends here, and what is neither TLS nor HTTP does not pass.
 //
 // head was read from the client before; up is the real server when it has been dialled before, else nil.
 func (d *Door) carry(ctx context.Context, client socket, head []byte, t target, up socket) {
@@ -22,10 +22,12 @@ func (d *Door) carry(ctx context.Context, client socket, head []byte, t target, 
 	}
 	said := &bill{of: &d.heads}
 	defer said.close()
-	switch t.port {
-	case httpPort:
+	switch inspect := d.inspects(t); {
+	case t.port == httpPort:
 		d.web.serve(&session{ctx: ctx, role: origin, sock: client, target: t}, head)
-	case httpsPort:
+	case inspect:
+		d.inspect(ctx, &replay{client, head, said}, t)
+	case t.port == httpsPort:
 		d.tunnelTLS(ctx, &replay{client, head, said}, t, up)
 	default:
 		d.tunnel(ctx, &replay{client, head, said}, t, up)

@@ -69,7 +69,7 @@ func TestTLSNamesTheHost(t *testing.T) {
 	})
 	t.Run("another name, allowed or not", func(t *testing.T) {
 		for _, sni := range []string{"evil.example.com", "also.example.com"} {
-			wantReason(t, get(t, 443, sni), 403, SNIMismatch)
+			wantReason(t, get(t, 443, sni), 421, SNIMismatch)
 			j.wait("mismatch of "+sni, func(e Event) bool { return e.Reason == SNIMismatch && e.Host == sni && e.Port == 443 })
 		}
 	})

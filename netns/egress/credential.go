@@ -1,0 +1,271 @@
+package egress
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// isCarrier says whether the header field or query parameter of this name holds a credential. Names are compared as CGI programs see
+// them: to those X_Api_Key is X-Api-Key (RFC 3875 section 4.1.18).
+func isCarrier(name string) bool {
+	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+	switch name {
+	case "cookie", "x-amz-security-token", "ocp-apim-subscription-key", "x-functions-key":
+		return true
+	case "x-csrf-token", "x-xsrf-token":
+		return false
+	}
+	for _, end := range []string{"api-key", "apikey", "access-key", "token", "authorization", "secret", "password", "credential", "credentials", "-auth"} {
+		if strings.HasSuffix(name, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// isQueryCarrier knows the signatures of presigned URLs as well.
+func isQueryCarrier(name string) bool {
+	switch strings.ToLower(name) {
+	case "key", "auth", "sig", "signature", "jwt", "x-amz-signature", "x-goog-signature":
+		return true
+	}
+	return isCarrier(name)
+}
+
+// verdict is what one credential of a request is.
+type verdict struct {
+	secret *guarded                 // whose placeholder it is, in its place; nil: none
+	write  func(real string) string // the credential with the real value
+	kind   kind
+}
+
+type kind int
+
+const (
+	none    kind = iota - 1
+	foreign      // somebody's
+	idle         // empty, or a placeholder in a place that is not the secret's
+	ours         // secret's placeholder in its place
+)
+
+// credentials puts the real values of the host's own secrets into req. A request that carries one carries no other credential: what
+// is left of them is taken out first. Where a secret is pinned a request with another credential is refused, whether or not it
+// carries the secret too; cookies are taken out there in any case, for every client sends the ones that load balancers set.
+func (e *errand) credentials(req *http.Request) *refusal {
+	pinned := slices.ContainsFunc(e.own, func(g *guarded) bool { return g.Pin })
+	var strip []string
+	set := map[string]verdict{}
+	for name, values := range req.Header {
+		if !isCarrier(name) && !slices.ContainsFunc(e.own, func(g *guarded) bool { return g.header == name }) {
+			if pinned && slices.ContainsFunc(values, e.looksForeign) {
+				return e.foreign("header " + name)
+			}
+			continue
+		}
+		for _, value := range values {
+			v := e.judge(value, func(g *guarded) bool { return g.header == name })
+			switch {
+			case v.kind == ours:
+				set[name] = v
+			case v.kind == foreign && pinned && name != "Cookie":
+				return e.foreign("header " + name)
+			}
+		}
+		strip = append(strip, name)
+	}
+	query, queryStripped, why := e.judgeQuery(req.URL.RawQuery, pinned)
+	if why != nil {
+		return why
+	}
+	if user := req.URL.User; user != nil {
+		if pinned {
+			return e.foreign("the request target")
+		}
+		req.URL.User = nil // the Transport would make an Authorization of it
+	}
+	carries := len(set) > 0 || slices.ContainsFunc(query, func(p parameter) bool { return p.kind == ours })
+	if !carries {
+		if pinned {
+			for _, name := range strip { // cookies, and what is empty or a placeholder in the wrong place
+				delete(req.Header, name)
+			}
+			req.URL.RawQuery = queryStripped
+		}
+		return nil
+	}
+	for _, name := range strip {
+		delete(req.Header, name)
+	}
+	for name, v := range set {
+		real, why := e.use(req, v.secret)
+		if why != nil {
+			return why
+		}
+		req.Header[name] = []string{v.write(real)}
+	}
+	return e.writeQuery(req, query)
+}
+
+// use gives a secret's value and writes down that the request has it.
+func (e *errand) use(req *http.Request, g *guarded) (string, *refusal) {
+	real, why := e.value(req.Context(), g)
+	if why == nil && !slices.Contains(e.used, g.Name) {
+		e.used = append(e.used, g.Name)
+	}
+	return real, why
+}
+
+func (e *errand) foreign(where string) *refusal {
+	return e.target.refuse(ForeignCredential, where, "")
+}
+
+// judge gives what the credential in a header field or parameter is. It is a placeholder when it is nothing else beside: what a
+// server makes of "key-of-another, placeholder" nobody can tell. here says whether a secret belongs into this place.
+func (e *errand) judge(value string, here func(*guarded) bool) verdict {
+	value = strings.TrimSpace(value)
+	scheme, rest, found := strings.Cut(value, " ")
+	rest = strings.TrimLeft(rest, " ")
+	if value == "" || !found && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "basic")) {
+		return verdict{kind: idle}
+	}
+	if found && strings.EqualFold(scheme, "basic") {
+		return e.judgeBasic(scheme, rest, here)
+	}
+	for _, g := range e.own {
+		switch g.Placeholder {
+		case value:
+			return at(g, here, func(real string) string { return real })
+		case rest:
+			return at(g, here, func(real string) string { return scheme + " " + real })
+		}
+	}
+	return verdict{}
+}
+
+// at is the verdict on a secret's placeholder.
+func at(g *guarded, here func(*guarded) bool, write func(string) string) verdict {
+	if !here(g) {
+		return verdict{kind: idle}
+	}
+	return verdict{secret: g, write: write, kind: ours}
+}
+
+// judgeBasic judges a pair (RFC 7617). One half is the placeholder, the other one must not be a credential itself.
+func (e *errand) judgeBasic(scheme, pair string, here func(*guarded) bool) verdict {
+	text, err := base64.StdEncoding.DecodeString(pair)
+	if err != nil {
+		if text, err = base64.RawStdEncoding.DecodeString(pair); err != nil {
+			return verdict{}
+		}
+	}
+	encode := func(pair string) string { return scheme + " " + base64.StdEncoding.EncodeToString([]byte(pair)) }
+	user, password, found := strings.Cut(string(text), ":")
+	for _, g := range e.own {
+		switch {
+		case !found:
+		case password == g.Placeholder && harmless(user):
+			return at(g, here, func(real string) string { return encode(user + ":" + real) })
+		case user == g.Placeholder && (harmless(password) || password == g.Placeholder):
+			return at(g, here, func(real string) string {
+				return encode(real + ":" + strings.ReplaceAll(password, g.Placeholder, real))
+			})
+		}
+	}
+	return verdict{}
+}
+
+// harmless says whether the half of a pair beside the placeholder is a user name, or a word such as "x-oauth-basic". Some servers
+// take the token from either half: a key of somebody else must not ride along.
+func harmless(s string) bool {
+	return len(s) <= 64 && !credentialLike(s) && strings.Trim(s, lowers+uppers+digits+"-_.@+") == "" &&
+		(len(s) < 20 || !strings.ContainsAny(s, digits))
+}
+
+// looksForeign says whether a value in no known place holds what looks like a credential and is no placeholder of this host.
+func (e *errand) looksForeign(value string) bool {
+	for _, g := range e.own {
+		value = strings.ReplaceAll(value, g.Placeholder, "")
+	}
+	return credentialLike(value)
+}
+
+// credentialLike says whether a word of s begins as credentials do and goes on long enough to be one.
+func credentialLike(s string) bool {
+	words := strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(lowers+uppers+digits+"-_", r) })
+	for _, w := range words {
+		if p := knownPrefix(w); p != "" && len(w) >= len(p)+16 {
+			return true
+		}
+	}
+	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(lowers+uppers+digits+"-_.", r) }) {
+		if _, _, jwt := cutJWT(w); jwt || (strings.HasPrefix(w, "ya29.") || strings.HasPrefix(w, "SG.")) && len(w) > 20 {
+			return true
+		}
+	}
+	return false
+}
+
+// parameter is one piece of a query, as it was written.
+type parameter struct {
+	text string
+	name string // of the one that is ours, as it was written
+	verdict
+}
+
+// judgeQuery gives the pieces of a query, and the query without what is no credential of anybody.
+func (e *errand) judgeQuery(raw string, pinned bool) (list []parameter, stripped string, why *refusal) {
+	var keep []string
+	for text := range strings.SplitSeq(raw, "&") {
+		p := parameter{text: text, verdict: verdict{kind: none}}
+		for piece := range strings.SplitSeq(text, ";") { // a separator to some servers (HTML 4.01 appendix B.2.2)
+			rawName, rawValue, _ := strings.Cut(piece, "=")
+			name, value := unescape(rawName), unescape(rawValue)
+			here := func(g *guarded) bool { return g.query == name && piece == text }
+			carrier := isQueryCarrier(strings.TrimSuffix(name, "[]")) || slices.ContainsFunc(e.own, func(g *guarded) bool { return g.query == name })
+			if !carrier {
+				if pinned && e.looksForeign(value) {
+					return nil, "", e.foreign("query parameter " + bounded(name))
+				}
+				continue
+			}
+			p.name, p.verdict = rawName, e.judge(value, here)
+			if p.kind == foreign && pinned {
+				return nil, "", e.foreign("query parameter " + bounded(name))
+			}
+		}
+		if p.kind == none {
+			keep = append(keep, text)
+		}
+		list = append(list, p)
+	}
+	return list, strings.Join(keep, "&"), nil
+}
+
+// writeQuery writes the query with the real values and without other credentials.
+func (e *errand) writeQuery(req *http.Request, list []parameter) *refusal {
+	var out []string
+	for _, p := range list {
+		switch p.kind {
+		case none:
+			out = append(out, p.text)
+		case ours:
+			real, why := e.use(req, p.secret)
+			if why != nil {
+				return why
+			}
+			out = append(out, p.name+"="+url.QueryEscape(p.write(real)))
+		}
+	}
+	req.URL.RawQuery = strings.Join(out, "&")
+	return nil
+}
+
+func unescape(s string) string {
+	if again, err := url.QueryUnescape(s); err == nil {
+		return again
+	}
+	return s
+}

@@ -1,0 +1,157 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"slices"
+	"strings"
+	"time"
+)
+
+// passage is one request on its way: what ReverseProxy's call-backs need to know.
+type passage struct {
+	target  target
+	session *session
+	gauge   *gauge
+	pushed  *pushed
+	errand  *errand
+	judged  bool // requests to this target are
+	upgrade bool // to WebSocket, which is HTTP/1.1
+	denied  bool // the denial was the event
+}
+
+type passageKey struct{}
+
+// forward passes one request on and the answer back.
+func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t target) {
+	leave, why := w.door.meter.enter(t)
+	if why != nil {
+		w.deny(rw, req, s, why)
+		return
+	}
+	defer leave()
+	p := &passage{target: t, session: s}
+	// Its own body tells http.Server whether the client may still be sending. If so it does not close the connection over the answer:
+	// RST would take that away again.
+	defer func(own io.ReadCloser) { req.Body = own }(req.Body)
+	if why := w.door.judgeRequest(p, req); why != nil {
+		w.deny(rw, req, s, why)
+		return
+	}
+	// Both directions at once, as on the wire: without it a server that answers before it has read everything stops.
+	_ = http.NewResponseController(rw).EnableFullDuplex() // every HTTP/1 connection of net/http can
+	rec := &recorder{ResponseWriter: rw, of: p}
+	// net/http adds neither (Content-Type by sniffing) where the key is there: the answer is the real server's.
+	rw.Header()["Date"], rw.Header()["Content-Type"] = nil, nil
+	e := Event{Kind: "http.request", Host: t.host, Port: t.port, Method: req.Method, Path: req.URL.EscapedPath()}
+	whole := false
+	defer func() { // also when ReverseProxy panics with ErrAbortHandler because one side broke off
+		if !whole {
+			// net/http reads on for what is left of the request before it closes; the client may wait for the end of the answer.
+			_ = http.NewResponseController(rw).SetReadDeadline(time.Unix(1, 0))
+		}
+		if p.denied {
+			return
+		}
+		if why := p.cut(); why != nil { // when the answer had begun
+			e.Kind, e.Reason, e.Detail = "http.deny", why.reason, why.detail
+		}
+		e.Status = rec.status
+		w.door.ledger.emit(e)
+	}()
+	ctx := context.WithValue(req.Context(), passageKey{}, p)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) { below(got.Conn).request.Store(ctx.Done()) },
+	})
+	w.proxy.ServeHTTP(rec, req.WithContext(ctx))
+	whole = true
+}
+
+// rewrite makes the outgoing request: to the judged target, and otherwise as it came. ReverseProxy has taken the hop-by-hop fields
+// out (RFC 9110 section 7.6.1).
+func rewrite(r *httputil.ProxyRequest) {
+	p := r.In.Context().Value(passageKey{}).(*passage)
+	t := p.target
+	r.Out.URL.Scheme, r.Out.URL.Host = p.session.scheme(), t.String()
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what Go cannot parse
+	r.Out.Host = t.host
+	if t.port != p.session.standard() {
+		r.Out.Host = t.String()
+	}
+	// The door is not an intermediary that anybody should know of: what the client says about others before it stays, nothing is added.
+	// Where requests are judged, though, nothing beside Host may say whom a request is for.
+	if !p.judged {
+		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+			if v, ok := r.In.Header[name]; ok {
+				r.Out.Header[name] = v
+			}
+		}
+	} else {
+		for name := range r.Out.Header {
+			if slices.Contains(hostOverrides(), spelled(name)) {
+				delete(r.Out.Header, name)
+			}
+		}
+	}
+	// WebSocket is the one protocol to change to: behind h2c a client could name another host in every stream. It begins with
+	// GET (RFC 6455 section 4.1).
+	if up := r.Out.Header.Get("Upgrade"); up != "" {
+		p.upgrade = strings.EqualFold(up, "websocket") && r.In.Method == http.MethodGet
+		if !p.upgrade {
+			r.Out.Header.Del("Upgrade")
+			r.Out.Header.Del("Connection")
+		}
+	}
+	r.Out.Header.Del("Http2-Settings")
+	if len(r.In.TransferEncoding) > 0 && r.In.Trailer == nil {
+		r.In.Trailer = http.Header{} // trailers that were not announced; HTTP/2 of net/http drops them
+	}
+	r.Out.Trailer = r.In.Trailer // filled when the body ends; Clone copied it before
+}
+
+// failed answers a request whose upstream failed.
+func (w *web) failed(rw http.ResponseWriter, req *http.Request, err error) {
+	p := req.Context().Value(passageKey{}).(*passage)
+	why := p.cut()
+	if why == nil && !errors.As(err, &why) {
+		if req.Context().Err() != nil {
+			panic(http.ErrAbortHandler) // the client is gone
+		}
+		why = p.target.refuse(BadResponse, err.Error(), "") // dial gives refusals: the server was reached
+	}
+	p.denied = true
+	w.deny(rw, req, p.session, why)
+}
+
+// dial is the Transport's: address is what rewrite wrote, so the passage of the request that asks for it has the rule.
+func (w *web) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	t := ctx.Value(passageKey{}).(*passage).target
+	ctx, cancel := w.door.both(ctx) // the Transport goes on dialling for a request that is gone, but not for a door that is
+	defer cancel()
+	up, err := w.door.dialer.reach(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	w.door.opened(t, up)
+	c := &counted{socket: up}
+	c.done = func(sent, got int64) {
+		w.door.closed(t, up, sent, got)
+		w.servers.remove(c)
+	}
+	w.servers.add(c)
+	return c, nil
+}
+
+// below gives what dial gave, which has TLS above it for https.
+func below(c net.Conn) *counted {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return c.(*counted)
+}

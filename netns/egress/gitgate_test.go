@@ -1,0 +1,223 @@
+package egress
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// TestGitGate: what each kind of rule lets pass, request by request. The body is the same afterwards.
+func TestGitGate(t *testing.T) {
+	const (
+		batch   = "/r.git/info/lfs/objects/batch"
+		receive = "/r.git/git-receive-pack"
+		down    = `{"operation":"download","transfers":["basic"],"objects":[{"oid":"a","size":1}]}`
+	)
+	upload := map[string]string{"Content-Type": "application/x-git-upload-pack-request"}
+	push := map[string]string{"Content-Type": "application/x-git-receive-pack-request"}
+	// The reason under fetch, push and none.
+	for _, tc := range []struct {
+		method, url         string
+		header              map[string]string
+		body                string
+		fetch, pushes, none Reason
+	}{
+		{"GET", "/", nil, "", "", "", ""},
+		{"GET", "/r/archive/main.tar.gz", nil, "", "", "", ""},
+		{"GET", "/r.git/info/refs?service=git-upload-pack", nil, "", "", "", NoGit},
+		{"GET", "/r.git/info/refs", nil, "", "", "", NoGit},
+		{"GET", "/r.git/objects/info/packs", nil, "", "", "", NoGit},
+		{"GET", "/r.git/objects/" + idA[:2] + "/" + idA[2:], nil, "", "", "", NoGit},
+		{"GET", "/r.git/HEAD", nil, "", "", "", NoGit},
+		{"GET", "/r/tree/feature%2Fx", nil, "", "", "", Path},
+		{"POST", "/r.git/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/r.git/git-upload-archive", map[string]string{"Content-Type": "application/x-git-upload-archive-request"}, "0000", "", "", NoGit},
+		{"POST", "/r.git/git-upload-pack", push, "0000", Method, Method, NoGit},
+		{"POST", "/r.git/git-upload-pack", nil, "0000", Method, Method, NoGit},
+		{"OPTIONS", "/r.git/x", nil, "", "", "", ""},
+
+		{"GET", "/r.git/info/refs?service=git-receive-pack", nil, "", GitPush, "", NoGit},
+		{"GET", "/r.git/info/refs?service=git%2Dreceive-pack", nil, "", GitPush, "", NoGit},
+		{"GET", "/r.git/info/refs?service=git-upload-pack&service=git-receive-pack", nil, "", GitPush, "", NoGit},
+		{"GET", "/r.git/info/refs?a;service=GIT-RECEIVE-PACK", nil, "", GitPush, "", NoGit},
+		{"GET", "/r.git/info%2frefs?service=git-receive-pack", nil, "", GitPush, "", Path},
+		{"POST", receive, push, "0000", GitPush, "", NoGit},
+		{"POST", receive + "/", push, "0000", GitPush, "", NoGit},
+		{"POST", "/r.git/GIT-RECEIVE-PACK", push, "0000", GitPush, "", NoGit},
+		{"POST", "/r.git//git-receive-pack", push, "0000", Path, Path, Path},
+		{"POST", "/r.git/git%2Dreceive-pack", push, "0000", GitPush, "", NoGit},
+		{"POST", "/r.git/git-receive-pack/../git-upload-pack", upload, "0000", Path, Path, Path},
+		{"POST", "/r.git/git-receive-pack;/git-upload-pack", upload, "0000", Path, Path, Path},
+		{"PUT", receive, push, "0000", GitPush, GitPush, NoGit},
+
+		{"PUT", "/r.git/objects/" + idA[:2] + "/" + idA[2:], nil, "x", GitPush, GitPush, NoGit},
+		{"PUT", "/r.git/refs/heads/main", nil, "x", GitPush, GitPush, ""},
+		{"MKCOL", "/r.git/objects/aa/", nil, "", GitPush, GitPush, ""},
+		{"LOCK", "/r.git/refs/heads/main", nil, "", GitPush, GitPush, ""},
+		{"MOVE", "/r.git/x", nil, "", GitPush, GitPush, ""},
+		{"POST", "/r/issues", nil, "x", Method, Method, ""},
+		{"POST", "/gists", nil, "x", Method, Method, ""},
+		{"PATCH", "/repos/r", nil, "x", Method, Method, ""},
+		{"GET", "/repos/r", map[string]string{"X-Http-Method-Override": "DELETE"}, "", Method, Method, ""},
+		{"GET", "/repos/r", map[string]string{"X_http_method": "DELETE"}, "", Method, Method, ""},
+		{"GET", "/repos/r?_method=DELETE", nil, "", Method, Method, ""},
+
+		{"POST", batch, nil, down, "", "", NoGit},
+		{"POST", batch, nil, ` {"objects":[{"operation":"upload"}],"operation":"download"}` + "\n", "", "", NoGit},
+		{"POST", batch, nil, `{"operation":"upload","objects":[]}`, GitPush, "", NoGit},
+		{"POST", batch, nil, `{"operation":"download","operation":"upload"}`, GitPush, "", NoGit},
+		{"POST", batch, nil, `{"Operation":"upload","operation":"download"}`, GitPush, "", NoGit},
+		{"POST", batch, nil, `{"operation":["download"]}`, GitPush, "", NoGit},
+		{"POST", batch, nil, `{"objects":[]}`, GitPush, "", NoGit},
+		{"POST", batch, nil, down + `{"operation":"upload"}`, GitPush, "", NoGit},
+		{"POST", batch, nil, `[` + down + `]`, GitPush, "", NoGit},
+		{"POST", batch, nil, down[:20], GitPush, "", NoGit},
+		{"POST", batch, nil, "", GitPush, "", NoGit},
+		{"POST", batch, nil, `{"operation":"download","x":"` + strings.Repeat("x", maxBatch) + `"}`, GitPush, "", NoGit},
+		{"POST", batch, map[string]string{"Content-Encoding": "gzip"}, down, GitPush, "", NoGit},
+		{"POST", "/r.git/info/lfs/locks", nil, "{}", GitPush, "", NoGit},
+		{"GET", "/r.git/info/lfs/locks", nil, "", "", "", NoGit},
+		{"PUT", "/r.git/info/lfs/objects/a/1", nil, "x", GitPush, "", NoGit},
+	} {
+		for git, want := range map[string]Reason{"fetch": tc.fetch, "push": tc.pushes, "none": tc.none, "": ""} {
+			req := httptest.NewRequest(tc.method, tc.url, strings.NewReader(tc.body))
+			for name, v := range tc.header {
+				req.Header[name] = []string{v}
+			}
+			_, why := newGitGate().judge(target{host: gitHost, port: 443, rule: &Rule{Git: git}}, req)
+			var got Reason
+			if why != nil {
+				got = why.reason
+			} else if body, err := io.ReadAll(req.Body); err != nil || string(body) != tc.body {
+				t.Errorf("%q %s %.60s: the body became %.60q, %v", git, tc.method, tc.url, body, err)
+			}
+			if got != want {
+				t.Errorf("%q %s %s %v %.60s: %q, want %q", git, tc.method, tc.url, tc.header, tc.body, got, want)
+			}
+		}
+	}
+	if _, why := newGitGate().judge(target{}, httptest.NewRequest("POST", receive, nil)); why != nil {
+		t.Errorf("no rule: %v", why)
+	}
+}
+
+// zip compresses as git does.
+func zip(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := io.WriteString(w, text)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestGitGatePush: the commands are read in every coding that a server reads, and what is sent on are the bytes that came.
+func TestGitGatePush(t *testing.T) {
+	good := pktLine(idZero+" "+idA+" refs/heads/agent/x\x00report-status") + "0000PACK" + strings.Repeat("pack", 100_000)
+	evil := pktLine(idZero+" "+idA+" refs/heads/agent/x\x00report-status") + pktLine(idA+" "+idB+" refs/heads/main") + "0000PACK"
+	for _, tc := range []struct {
+		name, coding, body string
+		reason             Reason
+	}{
+		{"plain", "", good, ""}, {"gzip", "gzip", zip(t, good), ""}, {"x-gzip", "x-gzip", zip(t, good), ""}, {"identity", "identity", good, ""},
+		{"plain, evil", "", evil, GitPush}, {"gzip, evil", "gzip", zip(t, evil), GitPush},
+		{"gzip, good in front", "gzip", zip(t, "") + zip(t, evil), GitPush},
+		{"not gzip", "gzip", good, GitPush}, {"gzip unsaid", "", zip(t, good), GitPush}, {"deflate", "deflate", good, GitPush},
+		{"twice", "gzip, gzip", zip(t, zip(t, good)), GitPush}, {"a bomb", "gzip", zip(t, strings.Repeat(pktLine(strings.Repeat("\x00", 60000)), 100)), GitPush},
+	} {
+		req := httptest.NewRequest("POST", "/r.git/git-receive-pack", strings.NewReader(tc.body))
+		req.Header.Set("Content-Type", "application/x-git-receive-pack-request")
+		if tc.coding != "" {
+			req.Header.Set("Content-Encoding", tc.coding)
+		}
+		p, why := newGitGate().judge(target{host: gitHost, port: 443, rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req)
+		if (why == nil) != (tc.reason == "") || (p == nil) != (why != nil) {
+			t.Errorf("%s: %v", tc.name, why)
+			continue
+		}
+		if why == nil {
+			if body, err := io.ReadAll(req.Body); err != nil || string(body) != tc.body {
+				t.Errorf("%s: %d bytes of %d, %v", tc.name, len(body), len(tc.body), err)
+			}
+		}
+	}
+	req := httptest.NewRequest("POST", "/r.git/git-receive-pack", strings.NewReader(good))
+	if _, why := newGitGate().judge(target{rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req); why == nil {
+		t.Error("no Content-Type: passed")
+	}
+}
+
+// TestMadeRefs: a ref is the session's own once the server has confirmed it, for its repository, at its id.
+func TestMadeRefs(t *testing.T) {
+	rule := &Rule{Git: "push", PushRefs: []string{"agent/*"}}
+	g := newGitGate()
+	ask := func(repository, line, report string) *refusal {
+		req := httptest.NewRequest("POST", repository+"/git-receive-pack", strings.NewReader(pktLine(line+" refs/heads/agent/x\x00report-status side-band-64k")+"0000"))
+		req.Header.Set("Content-Type", "application/x-git-receive-pack-request")
+		p, why := g.judge(target{host: gitHost, port: 443, rule: rule}, req)
+		if why == nil {
+			res := &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(report))}
+			p.answered(res)
+			if text, err := io.ReadAll(res.Body); string(text) != report || err != nil {
+				t.Errorf("the answer became %q, %v", text, err)
+			}
+		}
+		return why
+	}
+	aside := pktLine("\x02" + pktLine("ok refs/heads/agent/x\n"))
+	ok := aside + pktLine("\x01"+pktLine("unpack ok\n")+pktLine("ok refs/heads/agent/x\n")+"0000") + "0000"
+	ng := pktLine("\x01"+pktLine("unpack ok\n")+pktLine("ng refs/heads/agent/x exists\n")+"0000") + "0000"
+	for _, tc := range []struct {
+		name, repository, line, report string
+		passes                         bool
+	}{
+		{"update of what is there", "/r.git", idA + " " + idB, ok, false},
+		{"create that fails", "/r.git", idZero + " " + idA, ng, true},
+		{"update after it", "/r.git", idA + " " + idB, ok, false},
+		{"create without a report", "/r.git", idZero + " " + idA, "", true},
+		{"update after that", "/r.git", idA + " " + idB, ok, false},
+		{"create whose report stands in band 2", "/r.git", idZero + " " + idA, aside + "0000", true},
+		{"update after that, too", "/r.git", idA + " " + idB, ok, false},
+		{"create", "/r.git", idZero + " " + idA, ok, true},
+		{"update in another repository", "/s.git", idA + " " + idB, ok, false},
+		{"update from another id", "/r.git", idB + " " + idA, ok, false},
+		{"update that fails", "/r.git", idA + " " + idB, ng, true},
+		{"update", "/r.git", idA + " " + idB, ok, true},
+		{"update from the old id", "/r.git", idA + " " + idB, ok, false},
+		{"update again", "/r.git", idB + " " + idA, ok, true},
+	} {
+		if why := ask(tc.repository, tc.line, tc.report); (why == nil) != tc.passes {
+			t.Errorf("%s: %v", tc.name, why)
+		}
+	}
+}
+
+// TestLFSRefusal: git-lfs prints the field message.
+func TestLFSRefusal(t *testing.T) {
+	f := newForge(t, Rule{Git: "fetch"})
+	req, err := http.NewRequest("POST", "https://"+gitHost+"/repo.git/info/lfs/objects/batch", strings.NewReader(`{"operation":"upload"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/vnd.git-lfs+json")
+	res, err := f.client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var says struct{ Message string }
+	if err := json.NewDecoder(res.Body).Decode(&says); err != nil || res.StatusCode != 403 || !strings.Contains(says.Message, "push from outside the jail") ||
+		res.Header.Get("Content-Type") != "application/vnd.git-lfs+json" {
+		t.Errorf("%s %q %v", res.Status, says.Message, err)
+	}
+}

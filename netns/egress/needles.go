@@ -1,0 +1,115 @@
+package egress
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"net/url"
+	"strings"
+)
+
+// needles finds a set of strings in a stream, byte by byte, whatever pieces it comes in: the automaton of Aho and Corasick
+// ("Efficient string matching", CACM 18(6), 1975), with its failure links followed as it goes. A state is an int32, 0 at the start. It does
+// not change and is safe for concurrent use.
+type needles struct {
+	root  [256]int32 // from state 0, which most bytes are met in
+	nodes []needle
+}
+
+// needle is one state: a prefix of one or more needles.
+type needle struct {
+	c              byte
+	child, sibling int32 // 0: none
+	fail           int32 // the longest proper suffix that is a state
+	depth          int32
+	hit            int32 // the longest needle that ends here, counted from 1; 0: none
+}
+
+// newNeedles makes the automaton. Needles are told apart by their index; of equal ones the first counts, empty ones do not.
+func newNeedles(list []string) *needles {
+	n := &needles{nodes: make([]needle, 1)}
+	for i, s := range list {
+		at := int32(0)
+		for j := range len(s) {
+			at = n.grow(at, s[j])
+		}
+		if at != 0 && n.nodes[at].hit == 0 {
+			n.nodes[at].hit = int32(i + 1)
+		}
+	}
+	// Breadth first: the failure link of a state leads to a shorter one.
+	var queue []int32
+	for _, first := range n.root {
+		if first != 0 {
+			queue = append(queue, first)
+		}
+	}
+	for ; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if n.nodes[at].hit == 0 {
+			n.nodes[at].hit = n.nodes[n.nodes[at].fail].hit
+		}
+		for child := n.nodes[at].child; child != 0; child = n.nodes[child].sibling {
+			n.nodes[child].fail = n.step(n.nodes[at].fail, n.nodes[child].c)
+			queue = append(queue, child)
+		}
+	}
+	return n
+}
+
+// grow gives the child of a state, and makes it when there is none.
+func (n *needles) grow(at int32, c byte) int32 {
+	next := n.find(at, c)
+	if next != 0 {
+		return next
+	}
+	next = int32(len(n.nodes))
+	n.nodes = append(n.nodes, needle{c: c, depth: n.nodes[at].depth + 1})
+	if at == 0 {
+		n.root[c] = next
+	} else {
+		n.nodes[next].sibling, n.nodes[at].child = n.nodes[at].child, next
+	}
+	return next
+}
+
+func (n *needles) find(at int32, c byte) int32 {
+	if at == 0 {
+		return n.root[c]
+	}
+	child := n.nodes[at].child
+	for child != 0 && n.nodes[child].c != c {
+		child = n.nodes[child].sibling
+	}
+	return child
+}
+
+// step gives the state behind c.
+func (n *needles) step(at int32, c byte) int32 {
+	for at != 0 {
+		if next := n.find(at, c); next != 0 {
+			return next
+		}
+		at = n.nodes[at].fail
+	}
+	return n.root[c]
+}
+
+// spellings gives s as it stands in other texts: itself; percent-encoded as a query and as a path have it, and as JSON has it where
+// slashes are escaped; in both alphabets of base64, at each of the three places that it can have in a group, without the
+// characters that its neighbours have a part in; in hexadecimal of both cases. The order is always the same, so that the spellings
+// of two strings pair up.
+func spellings(s string) []string {
+	list := []string{s, url.QueryEscape(s), url.PathEscape(s), jsonEscape(s)}
+	for _, code := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		for before := range 3 {
+			text := code.EncodeToString([]byte(strings.Repeat("\x00", before) + s))
+			list = append(list, text[(before*8+5)/6:(before+len(s))*8/6])
+		}
+	}
+	lower := hex.EncodeToString([]byte(s))
+	return append(list, lower, strings.ToUpper(lower))
+}
+
+func jsonEscape(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, `/`, `\/`).Replace(s)
+}

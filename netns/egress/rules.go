@@ -1,0 +1,139 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// inspect says whether the rule needs the door to see requests.
+func (r *Rule) inspect() bool { return r.TLS == "inspect" || r.judges() }
+
+// judges says whether the rule says anything about requests.
+func (r *Rule) judges() bool {
+	return len(r.Methods) > 0 || len(r.Paths) > 0 || r.Git != "" || len(r.PushRefs) > 0 ||
+		r.MaxRequest != 0 || r.MaxUpload != 0 || r.API != "" || len(r.ServerTools) > 0
+}
+
+// checkRequests judges what a rule says about requests. A word that is not understood is an error: it must not be left out in silence.
+func (r *Rule) checkRequests() error {
+	switch {
+	case !slices.Contains([]string{"", "tunnel", "inspect"}, r.TLS):
+		return fmt.Errorf("tls %q is neither tunnel nor inspect", r.TLS)
+	case r.TLS == "tunnel" && r.judges():
+		return errors.New("tls \"tunnel\" hides the requests that the rule's other keys judge")
+	case !slices.Contains([]string{"", "fetch", "push", "none"}, r.Git):
+		return fmt.Errorf("git %q is none of fetch, push and none", r.Git)
+	case len(r.PushRefs) > 0 && r.Git != "push":
+		return errors.New("push_refs without git = \"push\"")
+	case !slices.Contains([]string{"", "anthropic", "openai", "gemini", "github"}, r.API):
+		return fmt.Errorf("api %q is not one that the door knows", r.API)
+	case len(r.ServerTools) > 0 && r.API == "":
+		return errors.New("server_tools without api")
+	case r.MaxRequest < 0 || r.MaxUpload < 0:
+		return errors.New("a negative size")
+	}
+	for _, m := range r.Methods {
+		if err := checkMethod(m); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.Paths {
+		if err := checkPath(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeRequest says why the rule's Methods and Paths do not allow a request, or nil. path and query are as sent.
+func (r *Rule) judgeRequest(method, path, query string, header http.Header) *refusal {
+	if why := r.judgeMethod(method, query, header); why != nil {
+		return why
+	}
+	return r.judgePath(path, header)
+}
+
+func (r *Rule) judgeMethod(method, query string, header http.Header) *refusal {
+	if len(r.Methods) == 0 {
+		return nil
+	}
+	if !slices.Contains(r.Methods, method) {
+		return &refusal{
+			reason: Method, detail: method,
+			fix: fmt.Sprintf("it allows %s; to allow this, add the method to its methods", strings.Join(r.Methods, ", ")),
+		}
+	}
+	if len(header["Content-Type"]) > 1 { // one reader would see a form there, and the other none
+		return overridden("behind two content types")
+	}
+	for name, values := range header {
+		if !slices.Contains(methodOverrides(), spelled(name)) {
+			continue
+		}
+		for _, v := range values {
+			for m := range strings.SplitSeq(v, ",") {
+				if !slices.Contains(r.Methods, strings.ToUpper(strings.TrimSpace(m))) {
+					return overridden(name + ": " + v)
+				}
+			}
+		}
+	}
+	for pair := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil || !slices.Contains(methodParameters(), strings.ToLower(name)) {
+			continue
+		}
+		if m, err := url.QueryUnescape(value); err != nil || !slices.Contains(r.Methods, strings.ToUpper(m)) {
+			return overridden(pair)
+		}
+	}
+	return nil
+}
+
+// overridden is the refusal of a request that asks the server to take it for another method's.
+func overridden(what string) *refusal {
+	return &refusal{reason: Method, detail: "method override " + what, fix: "send the method itself"}
+}
+
+// methodOverrides are header fields that frameworks take the method from. What the rule judged must be what the server does.
+func methodOverrides() []string {
+	return []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
+}
+
+// methodParameters are parameters of the query or of a form that frameworks take the method from (Rack, Symfony, GData).
+func methodParameters() []string {
+	return []string{"_method", "_httpmethod", "$httpmethod", "x-http-method-override"}
+}
+
+func (r *Rule) judgePath(raw string, header http.Header) *refusal {
+	if len(r.Paths) == 0 {
+		return nil
+	}
+	path, ok := canonicalPath(raw)
+	if !ok {
+		return &refusal{reason: Path, detail: "path that can be read in two ways: " + raw, fix: "spell the path plainly"}
+	}
+	if !slices.ContainsFunc(r.Paths, func(glob string) bool { return matchPath(glob, path) }) {
+		return &refusal{
+			reason: Path, detail: path,
+			fix: fmt.Sprintf("it allows %s; to allow this, add the path to its paths", strings.Join(r.Paths, ", ")),
+		}
+	}
+	for name := range header {
+		if slices.Contains([]string{"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Forwarded-Uri"}, spelled(name)) {
+			return &refusal{reason: Path, detail: "path override " + name, fix: "ask for the path itself"}
+		}
+	}
+	return nil
+}
+
+// spelled gives a field name as CGI programs see it: to them X_Http_Method is X-Http-Method (RFC 3875 section 4.1.18).
+func spelled(name string) string {
+	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+}

@@ -1,0 +1,235 @@
+package egress
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// slowSwap is what filter does, said plainly: where what was read since the last replacement ends with needles, the longest goes.
+func slowSwap(list, by []string, in string) string {
+	var out, since strings.Builder
+	for i := range len(in) {
+		since.WriteByte(in[i])
+		longest := -1
+		for j, s := range list {
+			if s != "" && strings.HasSuffix(since.String(), s) && (longest < 0 || len(s) > len(list[longest])) {
+				longest = j
+			}
+		}
+		if longest >= 0 {
+			out.WriteString(strings.TrimSuffix(since.String(), list[longest]) + by[longest])
+			since.Reset()
+		}
+	}
+	return out.String() + since.String()
+}
+
+// randomReader gives pieces of random length.
+type randomReader struct {
+	r   io.Reader
+	rnd *rand.Rand
+}
+
+func (r randomReader) Read(p []byte) (int, error) { return r.r.Read(p[:min(len(p), 1+r.rnd.IntN(5))]) }
+
+func scrub(s *swap, r io.Reader) (string, error) {
+	out, err := io.ReadAll(&scrubbed{ReadCloser: io.NopCloser(r), swap: s})
+	return string(out), err
+}
+
+// TestSwapAgainstReference: needles of two letters overlap in every way.
+func TestSwapAgainstReference(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	word := func(n int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = "ab"[rnd.IntN(2)]
+		}
+		return string(b)
+	}
+	changed := 0
+	for range 3000 {
+		s := &swap{}
+		var list []string
+		for range 1 + rnd.IntN(4) {
+			list = append(list, word(1+rnd.IntN(6)))
+			s.by = append(s.by, strings.Repeat("X", rnd.IntN(4))+"Y")
+			s.lengths = append(s.lengths, len(list[len(list)-1]))
+		}
+		for i, w := range list { // of equal needles the first counts
+			if first := slices.Index(list, w); first < i {
+				s.by[i] = s.by[first]
+			}
+		}
+		s.needles = newNeedles(list)
+		in := word(rnd.IntN(60))
+		want := slowSwap(list, s.by, in)
+		got, err := scrub(s, randomReader{strings.NewReader(in), rnd})
+		if err != nil || got != want {
+			t.Fatalf("%q by %q in %q: %q, want %q (%v)", list, s.by, in, got, want, err)
+		}
+		if got := s.text(in); got != want {
+			t.Fatalf("text: %q by %q in %q: %q, want %q", list, s.by, in, got, want)
+		}
+		if got != in {
+			changed++
+		}
+	}
+	if changed < 1000 {
+		t.Errorf("only %d of 3000 streams changed", changed)
+	}
+}
+
+const fakePlaceholder = "ghp_9876543210zyxwvuZYXWVU9876543210zyxw"
+
+// TestSwapSpellings: the value goes in each of its spellings, in any neighbourhood, however the stream is cut.
+func TestSwapSpellings(t *testing.T) {
+	odd := `p/ss+w"rd=\%` + "0123456789"
+	for _, value := range []string{fakeGitHub, odd, fakeJWT} {
+		placeholder := strings.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return '9' - (r - '0')
+			}
+			return r
+		}, value)
+		s := newSwap([]string{value}, placeholder)
+		if !s.even {
+			t.Errorf("%q: lengths change", value)
+		}
+		forms := map[string]string{
+			"plain":   value,
+			"query":   url.QueryEscape(value),
+			"path":    url.PathEscape(value),
+			"hex":     hex.EncodeToString([]byte(value)),
+			"HEX":     strings.ToUpper(hex.EncodeToString([]byte(value))),
+			"escaped": strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(value, `\`, `\\`), `"`, `\"`), "/", `\/`),
+		}
+		for before := range 4 {
+			for after := range 4 {
+				pair := strings.Repeat("u", before) + value + strings.Repeat(":", after)
+				forms["base64 "+pair] = base64.StdEncoding.EncodeToString([]byte(pair))
+				forms["base64url "+pair] = base64.RawURLEncoding.EncodeToString([]byte(pair))
+			}
+		}
+		for name, form := range forms {
+			in := "<" + form + ">" + form + "\n"
+			out, err := scrub(s, iotest.OneByteReader(strings.NewReader(in)))
+			if err != nil || len(out) != len(in) {
+				t.Fatalf("%s: %q: %q, %v", name, in, out, err)
+			}
+			for _, spelled := range spellings(value) {
+				if spelled != "" && !slices.Contains(spellings(placeholder), spelled) && strings.Contains(out, spelled) {
+					t.Errorf("%s: %q still holds %q", name, out, spelled)
+				}
+			}
+			if out == in || !strings.HasPrefix(out, "<") || !strings.HasSuffix(out, ">"+out[1:strings.Index(out, ">")]+"\n") {
+				t.Errorf("%s: %q became %q", name, in, out)
+			}
+			if out != s.text(in) {
+				t.Errorf("%s: text gives %q, the stream %q", name, s.text(in), out)
+			}
+		}
+		if near := value[:len(value)-1] + "!"; s.text(near) != near {
+			t.Errorf("control: %q became %q", near, s.text(near))
+		}
+	}
+}
+
+// TestSwapHoldsNothingBack: what cannot be the beginning of a value is there before the next byte comes.
+func TestSwapHoldsNothingBack(t *testing.T) {
+	s := newSwap([]string{fakeGitHub}, fakePlaceholder)
+	for _, tc := range []struct{ sent, there string }{
+		{"data: {\"a\":1}\n\n", "data: {\"a\":1}\n\n"},
+		{"data: ", "data: "},
+		{"data: ghp_01", "data: "},
+		{"data: " + fakeGitHub, "data: " + fakePlaceholder},
+		{"data: ghp_01\n\n", "data: ghp_01\n\n"},
+		{"ghp_ghp_012", "ghp_"},
+	} {
+		var f filter
+		if out := string(f.feed(s, nil, []byte(tc.sent))); out != tc.there {
+			t.Errorf("%q: %q is there, want %q", tc.sent, out, tc.there)
+		}
+	}
+	// The same through a body, whose source has nothing more to say.
+	r, w := io.Pipe()
+	body := &scrubbed{ReadCloser: r, swap: s}
+	go io.WriteString(w, "data: 1\n\n")
+	buf := make([]byte, 64)
+	if n, err := body.Read(buf); err != nil || string(buf[:n]) != "data: 1\n\n" {
+		t.Errorf("%q, %v", buf[:n], err)
+	}
+	_ = w.Close()
+}
+
+// TestScrubbedKeepsErrors: what was read before an error arrives, then the error.
+func TestScrubbedKeepsErrors(t *testing.T) {
+	s := newSwap([]string{fakeGitHub}, fakePlaceholder)
+	out, err := scrub(s, io.MultiReader(strings.NewReader("abc ghp_0"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if out != "abc ghp_0" || err != io.ErrUnexpectedEOF {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestPlainEncoding(t *testing.T) {
+	for _, tc := range []struct {
+		values      []string
+		plain, gzip bool
+	}{
+		{nil, true, false}, {[]string{"identity"}, true, false}, {[]string{""}, true, false}, {[]string{"gzip"}, false, true},
+		{[]string{"x-GZIP"}, false, true}, {[]string{"br"}, false, false}, {[]string{"gzip, br"}, false, false},
+		{[]string{"gzip", "gzip"}, false, false}, {[]string{"identity, gzip"}, false, true},
+	} {
+		if plain, gz := plainEncoding(http.Header{"Content-Encoding": tc.values}); plain != tc.plain || gz != tc.gzip {
+			t.Errorf("%q: %v %v", tc.values, plain, gz)
+		}
+	}
+}
+
+// FuzzSwap: the stream is what the slow reference makes of it, wherever it is cut.
+func FuzzSwap(f *testing.F) {
+	f.Add("correcthorse", "batterystapl", "the correcthorsecorrecthors", uint8(3))
+	f.Add(fakeGitHub, fakePlaceholder, base64.StdEncoding.EncodeToString([]byte("u:"+fakeGitHub)), uint8(1))
+	f.Add("abcabcabd", "xyzxyzxyz", "abcabcabcabd", uint8(7))
+	f.Fuzz(func(t *testing.T, value, placeholder, in string, cut uint8) {
+		if usable(value) != nil || usable(placeholder) != nil || len(value) > 64 || len(in) > 512 || strings.Contains(placeholder, value) {
+			return
+		}
+		s := newSwap([]string{value}, placeholder)
+		var list []string
+		for i, text := range spellings(value) {
+			if text != spellings(placeholder)[i] {
+				list = append(list, text)
+			}
+		}
+		want := slowSwap(list, s.by, in)
+		var f filter
+		var out []byte
+		for piece := range slices.Chunk([]byte(in), int(cut)+1) {
+			out = f.feed(s, out, piece)
+		}
+		if out = f.end(out); !bytes.Equal(out, []byte(want)) {
+			t.Errorf("%q, want %q", out, want)
+		}
+	})
+}
+
+func BenchmarkSwap(b *testing.B) {
+	s := newSwap([]string{fakeAnthropic}, strings.ToUpper(fakeAnthropic))
+	text := bytes.Repeat([]byte(`data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello sk"}}`+"\n\n"), 400)
+	b.SetBytes(int64(len(text)))
+	var f filter
+	var out []byte
+	for b.Loop() {
+		out = f.feed(s, out[:0], text)
+	}
+}
