@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"path"
@@ -39,7 +38,8 @@ type answer struct {
 	Env   []EnvSet `json:"env,omitempty"`
 }
 
-// Expand gives p with every bundle in net.allow replaced by hosts, whose Why tells the question and who asked for the bundle.
+// Expand gives p with every bundle in net.allow replaced by rules that let its hosts be read (GET, HEAD), whose Why tells the
+// question and who asked for the bundle. Who wants to publish writes a [[net.rule]] for the host: it comes later and wins.
 // Where a mirror is configured the tool in the jail must know it too, and the host's configuration files are not in the jail:
 // so env.set gets npm_config_registry, GOPROXY, GOSUMDB or PIP_INDEX_URL, unless p sets or passes it itself or the URL holds a
 // credential. p is not changed. The error is an *Error with a hint.
@@ -66,11 +66,7 @@ func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
 		}
 		for _, h := range got.Hosts {
 			h.Why = fmt.Sprintf("@%s (%s), from %s", name, h.Why, i.Why)
-			if rule, ok := registry(name, h); ok {
-				rules = append(rules, rule)
-			} else {
-				out.Net.Allow = join(out.Net.Allow, []Item{h})
-			}
+			rules = append(rules, bundled(name, h))
 		}
 		for _, s := range got.Env {
 			if !p.mentions(s.Name) {
@@ -144,8 +140,7 @@ func (a Asker) question(name string) (question, error) {
 }
 
 // github is fixed: clone and fetch over HTTPS, the API, archives, release files, LFS and raw files. Not in it: ssh (say
-// --allow github.com:22), gists, Pages, Actions' storage and package registries. A tunnel cannot tell fetch from push: whoever
-// passes a token in lets it be used for what it may do.
+// --allow github.com:22), gists, Pages, Actions' storage and package registries.
 func github() *answer {
 	got := &answer{}
 	for _, h := range []string{
@@ -158,15 +153,24 @@ func github() *answer {
 	return got
 }
 
-// registry gives the rule for a host that a tool's own settings name. A company's mirror has a private address, and that the user
-// set the tool up for it says that it may. Fixed hosts and wildcards are public ones.
-func registry(bundle string, h Item) (Rule, bool) {
-	host, port, err := net.SplitHostPort(h.Value)
-	n, nerr := strconv.Atoi(port)
-	if bundle == "github" || err != nil || nerr != nil || strings.HasPrefix(host, "*.") {
-		return Rule{}, false
+// bundled gives the rule for a host of a bundle: reads alone, whatever token the jail holds. Where GitHub answers questions that
+// are posted, its own judge tells them from writes.
+//
+// A company's mirror has a private address, and that the user set the tool up for it says that it may. Fixed hosts and wildcards
+// are public ones.
+func bundled(bundle string, h Item) Rule {
+	host, port, _ := strings.Cut(h.Value, ":")
+	n, _ := strconv.Atoi(port) // allow has checked it
+	rule := Rule{Host: host, Ports: []int{n}, Methods: []string{"GET", "HEAD"}, Why: h.Why}
+	switch {
+	case bundle != "github":
+		rule.Private = !strings.HasPrefix(host, "*.")
+	case host == "github.com":
+		rule.Methods, rule.API, rule.Git = nil, "github", "fetch"
+	case host == "api.github.com":
+		rule.Methods, rule.API = nil, "github"
 	}
-	return Rule{Host: host, Ports: []int{n}, Private: true, Why: h.Why}, true
+	return rule
 }
 
 // allow adds the host and port of a registry's URL.

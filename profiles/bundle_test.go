@@ -202,7 +202,7 @@ func TestBundles(t *testing.T) {
 	}
 }
 
-// opened lists what a bundle has opened: a tool's own registry is a rule, the rest are plain hosts.
+// opened lists what a bundle has opened.
 func opened(p *Profile) []Item {
 	var all []Item
 	for _, r := range p.Net.Rules {
@@ -211,15 +211,28 @@ func opened(p *Profile) []Item {
 	return append(all, p.Net.Allow...)
 }
 
-// A company's mirror has a private address; a fixed host or a wildcard has none to need.
-func TestOnlyAToolsRegistryMayBePrivate(t *testing.T) {
+// TestBundlesReadAlone: every host of a bundle is a rule that allows reads and nothing else; a company's mirror has a private
+// address, a fixed host or a wildcard has none to need.
+func TestBundlesReadAlone(t *testing.T) {
+	reads := []string{"GET", "HEAD"}
 	for _, c := range []struct {
 		bundle, host string
-		private      bool
-	}{{"npm", "mirror.example.com:443", true}, {"github", "api.example.com:443", false}, {"cargo", "*.example.com:443", false}} {
-		rule, private := registry(c.bundle, Item{c.host, "why"})
-		if private != c.private || private && !rule.Private {
-			t.Errorf("@%s %s: %+v", c.bundle, c.host, rule)
+		want         Rule
+	}{
+		{"npm", "mirror.example.com:443", Rule{Host: "mirror.example.com", Ports: []int{443}, Methods: reads, Private: true}},
+		{"apt", "deb.example.com:80", Rule{Host: "deb.example.com", Ports: []int{80}, Methods: reads, Private: true}},
+		{"cargo", "*.example.com:443", Rule{Host: "*.example.com", Ports: []int{443}, Methods: reads}},
+		{"github", "codeload.github.com:443", Rule{Host: "codeload.github.com", Ports: []int{443}, Methods: reads}},
+		{"github", "github.com:443", Rule{Host: "github.com", Ports: []int{443}, API: "github", Git: "fetch"}},
+		{"github", "api.github.com:443", Rule{Host: "api.github.com", Ports: []int{443}, API: "github"}},
+	} {
+		if d := cmp.Diff(c.want, bundled(c.bundle, Item{Value: c.host})); d != "" {
+			t.Errorf("@%s %s: %s", c.bundle, c.host, d)
+		}
+	}
+	for _, h := range github().Hosts {
+		if r := bundled("github", h); !r.inspects() {
+			t.Errorf("%s: %+v sees no requests", h.Value, r)
 		}
 	}
 }
@@ -238,7 +251,7 @@ func TestExpandKeepsTheRest(t *testing.T) {
 	want := &Profile{
 		Net: Net{
 			Allow: []Item{{"a.example.com", "a"}, {"m.example.com:443", "c"}, {"z.example.com", "d"}},
-			Rules: []Rule{{Host: "m.example.com", Ports: []int{443}, Private: true, Why: "@npm (npm config get registry), from b"}},
+			Rules: []Rule{{Host: "m.example.com", Ports: []int{443}, Methods: []string{"GET", "HEAD"}, Private: true, Why: "@npm (npm config get registry), from b"}},
 		},
 		Env: Env{Pass: []Item{{"npm_config_*", "e"}}}, // the user passes it: not ours to set
 	}

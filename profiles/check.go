@@ -47,6 +47,11 @@ func (p *Profile) Check() error {
 		field, err := r.check()
 		note(r.Why+field, err)
 	}
+	for _, s := range p.Secrets {
+		field, err := s.check()
+		note(s.Why+field, err)
+	}
+	each(p.Use, checkSecretName)
 	for _, name := range LimitNames() {
 		if i := p.Limits.Get(name); i.Value != "" {
 			_, err := limitValue(name, i.Value)
@@ -81,9 +86,11 @@ func (r Rule) check() (field string, err error) {
 		}
 	}
 	if r.UpstreamCA != "" {
-		return ".upstream_ca", checkPath(r.UpstreamCA)
+		if err := checkPath(r.UpstreamCA); err != nil {
+			return ".upstream_ca", err
+		}
 	}
-	return "", nil
+	return r.checkRequests()
 }
 
 // Bundles are the names that may stand in net.allow with an @ before them.

@@ -187,8 +187,23 @@ func TestBuiltIn(t *testing.T) {
 				t.Error(i.Why)
 			}
 		}
-		if len(p.FS.Copy)+len(p.FS.Write)+len(p.FS.Unprotect)+len(p.Net.Rules) > 0 || values(p.Syscalls) != "debug" {
+		if len(p.FS.Copy)+len(p.FS.Write)+len(p.FS.Unprotect) > 0 || values(p.Syscalls) != "debug" {
 			t.Errorf("%s opens more than hosts and debuggers", name)
+		}
+		for _, r := range p.Net.Rules {
+			if !r.inspects() || r.Private || r.Connect != "" || r.UpstreamCA != "" || len(r.ServerTools) > 0 || !slices.Equal(r.Ports, []int{443}) {
+				t.Errorf("%s: %+v does more than judge requests", name, r)
+			}
+		}
+		for _, s := range p.Secrets {
+			if !s.Pin || p.mentions(s.Env) {
+				t.Errorf("%s: the jail could use another credential than %s, or sees its value", name, s.Name)
+			}
+			for _, h := range s.Hosts {
+				if !slices.ContainsFunc(p.Net.Rules, func(r Rule) bool { return r.Host == h }) {
+					t.Errorf("%s: %s goes to %s, which no rule judges", name, s.Name, h)
+				}
+			}
 		}
 	}
 	want = append(want, "ci")
@@ -234,7 +249,7 @@ func TestEachHostHasASource(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if strings.Contains(string(data), "\nallow =") && !regexp.MustCompile(`(?m)^# Hosts: (?s:.*)https://`).Match(data) {
+		if regexp.MustCompile(`(?m)^(allow|host) =`).Match(data) && !regexp.MustCompile(`(?m)^# Hosts: (?s:.*)https://`).Match(data) {
 			t.Errorf("%s: no source for its hosts", name)
 		}
 		return nil

@@ -47,6 +47,8 @@ func Merge(base, over *Profile) *Profile {
 			Pass: join(base.Env.Pass, over.Env.Pass),
 			Set:  joinSet(base.Env.Set, over.Env.Set),
 		},
+		Secrets: joinSecrets(base.Secrets, over.Secrets),
+		Use:     join(base.Use, over.Use),
 	}
 }
 
@@ -92,7 +94,8 @@ func joinRules(base, over []Rule) []Rule {
 	var out []Rule
 	for _, r := range slices.Concat(base, over) {
 		if !slices.ContainsFunc(out, r.same) {
-			r.Ports = slices.Clone(r.Ports)
+			r.Ports, r.Methods, r.Paths = slices.Clone(r.Ports), slices.Clone(r.Methods), slices.Clone(r.Paths)
+			r.PushRefs, r.ServerTools = slices.Clone(r.PushRefs), slices.Clone(r.ServerTools)
 			out = append(out, r)
 		}
 	}
@@ -101,7 +104,25 @@ func joinRules(base, over []Rule) []Rule {
 
 // same says that two rules wish the same, wherever they were made.
 func (r Rule) same(o Rule) bool {
-	return r.Host == o.Host && slices.Equal(r.Ports, o.Ports) && r.Private == o.Private && r.Connect == o.Connect && r.UpstreamCA == o.UpstreamCA
+	return r.Host == o.Host && slices.Equal(r.Ports, o.Ports) && r.Private == o.Private && r.Connect == o.Connect && r.UpstreamCA == o.UpstreamCA &&
+		r.TLS == o.TLS && slices.Equal(r.Methods, o.Methods) && slices.Equal(r.Paths, o.Paths) && r.Git == o.Git &&
+		slices.Equal(r.PushRefs, o.PushRefs) && r.MaxRequest == o.MaxRequest && r.MaxUpload == o.MaxUpload && r.API == o.API &&
+		slices.Equal(r.ServerTools, o.ServerTools)
+}
+
+// joinSecrets keeps the place of the first and the whole definition of the last of the entries with one name: half of one and half
+// of the other would be a secret that nobody wrote.
+func joinSecrets(base, over []Secret) []Secret {
+	var out []Secret
+	for _, s := range slices.Concat(base, over) {
+		s.Hosts = slices.Clone(s.Hosts)
+		if i := slices.IndexFunc(out, func(o Secret) bool { return o.Name == s.Name }); i >= 0 {
+			out[i] = s
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // joinSet keeps the place of the first and the value of the last of the entries for one variable.

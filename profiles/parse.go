@@ -72,7 +72,7 @@ func (s *source) walk() error {
 	var p unstable.Parser
 	p.Reset(s.data)
 	table, path := "", "" // where the next key belongs: in the schema, and in the file with indices
-	for rules := 0; p.NextExpression(); {
+	for count := map[string]int{}; p.NextExpression(); {
 		e := p.Expression()
 		switch e.Kind {
 		case unstable.KeyValue:
@@ -85,8 +85,8 @@ func (s *source) walk() error {
 			at := e.Child().Raw
 			switch kind := s.kinds[table]; {
 			case kind == "tables" && e.Kind == unstable.ArrayTable:
-				path = fmt.Sprintf("%s[%d]", table, rules)
-				rules++
+				path = fmt.Sprintf("%s[%d]", table, count[table])
+				count[table]++
 			case kind == "tables":
 				return s.errorAt(at, "", "write [[%s]]: there may be several", table)
 			case kind == "table" && e.Kind == unstable.ArrayTable:
@@ -173,11 +173,6 @@ func (s *source) value(kind, key, path string, at unstable.Range, v *unstable.No
 
 // unknown is the error for a key that the schema does not have.
 func (s *source) unknown(at unstable.Range, key string) error {
-	for k := key; k != ""; k = k[:max(0, strings.LastIndex(k, "."))] {
-		if msg, ok := later(k); ok {
-			return s.errorAt(at, "leave the key out, or use a version of agentjail that has it", "%s: %s", k, msg)
-		}
-	}
 	parent := key[:max(0, strings.LastIndex(key, "."))]
 	for s.kinds[parent] == "" {
 		parent = parent[:max(0, strings.LastIndex(parent, "."))]

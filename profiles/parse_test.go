@@ -41,6 +41,30 @@ tls = "tunnel"
 host = "api.example.com"
 connect = "127.0.0.1:9443"
 upstream_ca = "~/ca.pem"
+tls = "inspect"
+methods = ["GET", "POST"]
+paths = ["/v1/messages", "/v1/models/*"]
+git = "push"
+push_refs = ["agent/*"]
+max_request = "4MiB"
+max_upload = "200MiB"
+api = "anthropic"
+server_tools = ["web_search"]
+[[secret]]
+name = "anthropic"
+env = "ANTHROPIC_API_KEY"
+hosts = ["api.anthropic.com"]
+[[secret]]
+name = "login"
+env = "TOKEN"
+file = "~/.x/auth.json"
+pointer = "/tokens/0"
+from = "cmd:pass show 'my token'"
+hosts = []
+header = "query:key"
+pin = false
+ttl = "1h"
+cache = "1m"
 [limits]
 memory = "8GiB"
 pids = 4096
@@ -70,8 +94,12 @@ set = { CI = "1", A_B = "" }
 			Allow: []Item{w("api.example.com", "net.allow[0]"), w("*.example.org:443", "net.allow[1]"), w("@npm", "net.allow[2]")},
 			Deny:  []Item{w("gist.example.com", "net.deny[0]")},
 			Rules: []Rule{
-				{Host: "db.example.com", Ports: []int{5432}, Private: true, Why: "claude.toml: net.rule[0]"},
-				{Host: "api.example.com", Connect: "127.0.0.1:9443", UpstreamCA: "~/ca.pem", Why: "claude.toml: net.rule[1]"},
+				{Host: "db.example.com", Ports: []int{5432}, Private: true, TLS: "tunnel", Why: "claude.toml: net.rule[0]"},
+				{
+					Host: "api.example.com", Connect: "127.0.0.1:9443", UpstreamCA: "~/ca.pem", TLS: "inspect",
+					Methods: []string{"GET", "POST"}, Paths: []string{"/v1/messages", "/v1/models/*"}, Git: "push", PushRefs: []string{"agent/*"},
+					MaxRequest: "4MiB", MaxUpload: "200MiB", API: "anthropic", ServerTools: []string{"web_search"}, Why: "claude.toml: net.rule[1]",
+				},
 			},
 		},
 		Limits: Limits{
@@ -82,6 +110,13 @@ set = { CI = "1", A_B = "" }
 		Env: Env{
 			Pass: []Item{w("TERM", "env.pass[0]"), w("LC_*", "env.pass[1]")},
 			Set:  []EnvSet{{Name: "A_B", Why: "claude.toml: env.set.A_B"}, {Name: "CI", Value: "1", Why: "claude.toml: env.set.CI"}},
+		},
+		Secrets: []Secret{
+			{Name: "anthropic", Env: "ANTHROPIC_API_KEY", From: "env:ANTHROPIC_API_KEY", Hosts: []string{"api.anthropic.com"}, Pin: true, Why: "claude.toml: secret[0]"},
+			{
+				Name: "login", Env: "TOKEN", File: "~/.x/auth.json", Pointer: "/tokens/0", From: "cmd:pass show 'my token'", Hosts: []string{},
+				Header: "query:key", TTL: "1h", Cache: "1m", Why: "claude.toml: secret[1]",
+			},
 		},
 	}
 	if d := cmp.Diff(want, got); d != "" {

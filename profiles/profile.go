@@ -21,6 +21,8 @@ type Profile struct {
 	Limits      Limits   `json:"limits"`
 	Syscalls    []Item   `json:"syscalls,omitempty"` // groups on top of the base policy
 	Env         Env      `json:"env"`
+	Secrets     []Secret `json:"secrets,omitempty"`
+	Use         []Item   `json:"use,omitempty"` // names of secrets that must be there (--secret); of the others only those are on that are
 }
 
 // FS is what is wished of the host's file system.
@@ -51,7 +53,34 @@ type Rule struct {
 	Private    bool   `json:"private,omitempty"`
 	Connect    string `json:"connect,omitempty"`     // IP:PORT dialled instead of the name's own address
 	UpstreamCA string `json:"upstream_ca,omitempty"` // PEM file that vouches for the real server
-	Why        string `json:"why"`
+
+	// What requests may ask for. Any of these, TLS "tunnel" excepted, needs the door to look into TLS.
+	TLS         string   `json:"tls,omitempty"`     // "tunnel", "inspect" or "": as the others need it
+	Methods     []string `json:"methods,omitempty"` // empty: all
+	Paths       []string `json:"paths,omitempty"`   // globs; empty: all
+	Git         string   `json:"git,omitempty"`     // "fetch", "push", "none" or ""
+	PushRefs    []string `json:"push_refs,omitempty"`
+	MaxRequest  string   `json:"max_request,omitempty"` // as written: "4MiB"
+	MaxUpload   string   `json:"max_upload,omitempty"`
+	API         string   `json:"api,omitempty"` // one of APIs
+	ServerTools []string `json:"server_tools,omitempty"`
+
+	Why string `json:"why"`
+}
+
+// Secret is one [[secret]]: a credential that stays outside. The jail has a placeholder in a variable, in a copied file or in both.
+type Secret struct {
+	Name    string   `json:"name"`
+	Env     string   `json:"env,omitempty"`     // the variable that holds the placeholder
+	File    string   `json:"file,omitempty"`    // a file of the home that is copied with the placeholder in it
+	Pointer string   `json:"pointer,omitempty"` // where in File, and in From when that is a file, the value stands (RFC 6901); "": the whole file
+	From    string   `json:"from"`              // where the value is: see Source
+	Hosts   []string `json:"hosts"`             // who gets the value; none: nobody
+	Header  string   `json:"header,omitempty"`  // "Authorization: Bearer" (also when empty), "x-api-key", "query:key"
+	Pin     bool     `json:"pin"`               // any other credential on these hosts is refused
+	TTL     string   `json:"ttl,omitempty"`     // how long the session may use it; "": as long as it lasts
+	Cache   string   `json:"cache,omitempty"`   // how long the answer of a command or keyring is good; "": 5 minutes
+	Why     string   `json:"why"`
 }
 
 // Limits are the wished limits as they were written ("8GiB", "4096", "2.0", "8h"); checked when the profile is read.

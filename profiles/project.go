@@ -15,7 +15,8 @@ const ProjectFile = ".agentjail.toml"
 
 // LoadProject reads DIR/.agentjail.toml and gives the profile and the very bytes that it was read from, which are what Trust
 // judges. Both are nil when there is no such file. The file is the agent's to write: a symbolic link, a FIFO, a device or
-// anything else but a regular file is an error, and so is one that is too long. It cannot extend or match anything.
+// anything else but a regular file is an error, and so is one that is too long. It cannot extend or match anything, and it
+// never defines a secret, trusted or not: where a credential of the user's comes from and goes to is not for the agent to write.
 func LoadProject(dir string) (*Profile, []byte, error) {
 	name := filepath.Join(dir, ProjectFile)
 	raw, err := readProject(name)
@@ -29,6 +30,10 @@ func LoadProject(dir string) (*Profile, []byte, error) {
 	p, err := Parse(ProjectFile, raw)
 	if err != nil {
 		return nil, raw, err
+	}
+	if len(p.Secrets) > 0 {
+		return nil, raw, &Error{Step: "project", Err: fmt.Errorf("%s: secret has no place in a project's own profile", ProjectFile),
+			Hint: "define it in " + SecretsFile + " beside your profiles and switch it on with --secret"}
 	}
 	for key, values := range map[string][]string{"extends": p.Extends, "match": p.Match} {
 		if len(values) > 0 {

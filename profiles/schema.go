@@ -23,6 +23,7 @@ type document struct {
 	Limits      tableLimits   `toml:"limits"`
 	Syscalls    tableSyscalls `toml:"syscalls"`
 	Env         tableEnv      `toml:"env"`
+	Secret      []tableSecret `toml:"secret"`
 }
 
 type tableFS struct {
@@ -51,6 +52,28 @@ type tableRule struct {
 	Connect    *string `toml:"connect"`
 	UpstreamCA *string `toml:"upstream_ca"`
 	TLS        *string `toml:"tls"`
+
+	Methods     []string `toml:"methods"`
+	Paths       []string `toml:"paths"`
+	Git         *string  `toml:"git"`
+	PushRefs    []string `toml:"push_refs"`
+	MaxRequest  *string  `toml:"max_request"`
+	MaxUpload   *string  `toml:"max_upload"`
+	API         *string  `toml:"api"`
+	ServerTools []string `toml:"server_tools"`
+}
+
+type tableSecret struct {
+	Name    string   `toml:"name"`
+	Env     *string  `toml:"env"`
+	File    *string  `toml:"file"`
+	Pointer *string  `toml:"pointer"`
+	From    *string  `toml:"from"`
+	Hosts   []string `toml:"hosts"`
+	Header  *string  `toml:"header"`
+	Pin     *bool    `toml:"pin"`
+	TTL     *string  `toml:"ttl"`
+	Cache   *string  `toml:"cache"`
 }
 
 type tableLimits struct {
@@ -68,20 +91,6 @@ type tableSyscalls struct {
 type tableEnv struct {
 	Pass []string          `toml:"pass"`
 	Set  map[string]string `toml:"set"`
-}
-
-const noInspect = "inspect mode is not in this version: a rule can say which host and ports, but not which requests"
-
-// later are keys of CONTRACT that this version does not have. They are named, so that a profile written for a newer version
-// gets a clear answer instead of the one for a typing error; it is refused all the same, never half-granted.
-func later(key string) (msg string, ok bool) {
-	switch key {
-	case "net.rule.methods", "net.rule.paths", "net.rule.git", "net.rule.max_request", "net.rule.max_upload":
-		return noInspect, true
-	case "secret":
-		return "secrets are not in this version: pass a variable with env.pass, knowing that the jail then sees its value", true
-	}
-	return "", false
 }
 
 // kinds gives for each key of the schema the kind of its value, tables included ("" is the root).
@@ -148,6 +157,9 @@ func (d *document) profile(why string) *Profile {
 	for i, r := range d.Net.Rule {
 		p.Net.Rules = append(p.Net.Rules, r.rule(fmt.Sprintf("%snet.rule[%d]", why, i)))
 	}
+	for i, s := range d.Secret {
+		p.Secrets = append(p.Secrets, s.secret(fmt.Sprintf("%ssecret[%d]", why, i)))
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.Env.Set)) {
 		p.Env.Set = append(p.Env.Set, EnvSet{Name: name, Value: d.Env.Set[name], Why: why + "env.set." + name})
 	}
@@ -155,11 +167,31 @@ func (d *document) profile(why string) *Profile {
 }
 
 func (r tableRule) rule(why string) Rule {
-	rule := Rule{Host: r.Host, Private: r.Private, Connect: value(r.Connect), UpstreamCA: value(r.UpstreamCA), Why: why}
+	rule := Rule{
+		Host: r.Host, Private: r.Private, Connect: value(r.Connect), UpstreamCA: value(r.UpstreamCA),
+		TLS: value(r.TLS), Methods: r.Methods, Paths: r.Paths, Git: value(r.Git), PushRefs: r.PushRefs,
+		MaxRequest: value(r.MaxRequest), MaxUpload: value(r.MaxUpload), API: value(r.API), ServerTools: r.ServerTools, Why: why,
+	}
 	for _, port := range r.Ports {
 		rule.Ports = append(rule.Ports, int(port))
 	}
 	return rule
+}
+
+// secret fills in what a definition may leave out: it is pinned, and its value is where its placeholder would have been.
+func (s tableSecret) secret(why string) Secret {
+	out := Secret{
+		Name: s.Name, Env: value(s.Env), File: value(s.File), Pointer: value(s.Pointer), From: value(s.From), Hosts: s.Hosts,
+		Header: value(s.Header), Pin: s.Pin == nil || *s.Pin, TTL: value(s.TTL), Cache: value(s.Cache), Why: why,
+	}
+	switch {
+	case out.From != "":
+	case out.File != "":
+		out.From = "file:" + out.File
+	case out.Env != "":
+		out.From = "env:" + out.Env
+	}
+	return out
 }
 
 func item[T any](v *T, why string, format func(T) string) Item {
@@ -212,16 +244,20 @@ func (d *document) check() (key string, err error) {
 	for i, r := range d.Net.Rule {
 		key := fmt.Sprintf("net.rule[%d].", i)
 		switch {
-		case r.TLS != nil && *r.TLS == "inspect":
-			return key + "tls", errors.New(noInspect)
-		case r.TLS != nil && *r.TLS != "tunnel":
-			return key + "tls", fmt.Errorf("%q: must be tunnel", *r.TLS)
-		case r.Connect != nil && *r.Connect == "":
-			return key + "connect", errEmpty
-		case r.UpstreamCA != nil && *r.UpstreamCA == "":
-			return key + "upstream_ca", errEmpty
 		case r.Ports != nil && len(r.Ports) == 0:
 			return key + "ports", errors.New("no ports: leave the key out for 80 and 443")
+		case r.Methods != nil && len(r.Methods) == 0:
+			return key + "methods", errors.New("no methods: leave the key out for all")
+		case r.Paths != nil && len(r.Paths) == 0:
+			return key + "paths", errors.New("no paths: leave the key out for all")
+		case r.PushRefs != nil && len(r.PushRefs) == 0:
+			return key + "push_refs", errors.New("no refs: leave the key out for all")
+		}
+		if name, empty := anEmpty(map[string]*string{
+			"connect": r.Connect, "upstream_ca": r.UpstreamCA, "tls": r.TLS, "git": r.Git, "max_request": r.MaxRequest,
+			"max_upload": r.MaxUpload, "api": r.API,
+		}); empty {
+			return key + name, errEmpty
 		}
 		for j, port := range r.Ports {
 			if port < 1 || port > 65535 {
@@ -229,7 +265,28 @@ func (d *document) check() (key string, err error) {
 			}
 		}
 	}
+	for i, s := range d.Secret {
+		key := fmt.Sprintf("secret[%d].", i)
+		if name, empty := anEmpty(map[string]*string{
+			"env": s.Env, "file": s.File, "pointer": s.Pointer, "from": s.From, "header": s.Header, "ttl": s.TTL, "cache": s.Cache,
+		}); empty {
+			return key + name, errEmpty
+		}
+		if s.Hosts == nil {
+			return strings.TrimSuffix(key, "."), errors.New("a secret needs hosts: those that get the value, or [] when nobody does")
+		}
+	}
 	return "", nil
+}
+
+// anEmpty gives the first, by name, of the values that were said and are empty.
+func anEmpty(values map[string]*string) (name string, found bool) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if v := values[name]; v != nil && *v == "" {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // profileName says whether s can name a profile: it becomes the name of a file in a directory, and never a path.

@@ -60,6 +60,8 @@ func widenings() []widening {
 		{"Syscalls", func(b, p *Profile) []Item { return added(b.Syscalls, p.Syscalls) }},
 		{"Env.Pass", func(b, p *Profile) []Item { return added(b.Env.Pass, p.Env.Pass) }},
 		{"Env.Set", addedSet},
+		{"Secrets", func(_, p *Profile) []Item { return definedSecrets(p) }},
+		{"Use", func(_, p *Profile) []Item { return added(nil, p.Use) }},
 	}
 }
 
@@ -149,7 +151,28 @@ func (r Rule) String() string {
 	if r.UpstreamCA != "" {
 		b.WriteString(" upstream_ca=" + r.UpstreamCA)
 	}
+	for _, field := range []struct {
+		key    string
+		values []string
+	}{
+		{"tls", []string{r.TLS}}, {"methods", r.Methods}, {"paths", r.Paths}, {"git", []string{r.Git}}, {"push_refs", r.PushRefs},
+		{"max_request", []string{r.MaxRequest}}, {"max_upload", []string{r.MaxUpload}}, {"api", []string{r.API}},
+		{"server_tools", r.ServerTools},
+	} {
+		if text := strings.Join(field.values, ","); text != "" {
+			b.WriteString(" " + field.key + "=" + text)
+		}
+	}
 	return b.String()
+}
+
+// definedSecrets are all of them: a definition says where a value of the user's goes.
+func definedSecrets(p *Profile) []Item {
+	var out []Item
+	for _, s := range p.Secrets {
+		out = append(out, Item{Value: printable("secret " + s.Name + " to " + strings.Join(s.Hosts, ",")), Why: s.Why})
+	}
+	return out
 }
 
 func addedSet(base, project *Profile) []Item {

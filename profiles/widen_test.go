@@ -120,6 +120,10 @@ set = { CI = "1" }
 		{"Net.Rules", base, `net.rule = [{ host = "db.example.com", ports = [5432], connect = "127.0.0.1:1", private = true, upstream_ca = "/x" }]`,
 			[]string{"db.example.com:5432 private connect=127.0.0.1:1 upstream_ca=/x"}},
 		{"Net.Rules", base, `net.rule = [{ host = "db.example.com", ports = [5432, 22] }]`, []string{"db.example.com:5432,22"}},
+		{"Net.Rules", base, `net.rule = [{ host = "db.example.com", ports = [5432], methods = ["GET"] }]`, []string{"db.example.com:5432 methods=GET"}},
+		{"Net.Rules", base, `net.rule = [{ host = "db.example.com", ports = [5432], api = "openai", server_tools = ["web_search", "mcp"], max_request = "1MiB" }]`,
+			[]string{"db.example.com:5432 max_request=1MiB api=openai server_tools=web_search,mcp"}},
+		{"Secrets", base, `secret = [{ name = "x", env = "X", hosts = ["evil.example.com"] }]`, []string{"secret x to evil.example.com"}},
 
 		{"Limits.Memory", base, `limits.memory = "1024MiB"`, nil},
 		{"Limits.Memory", base, `limits.memory = "1.1GiB"`, []string{"1.1GiB"}},
@@ -181,7 +185,7 @@ func TestAFullProjectWidensByEveryKeyButTheNarrowing(t *testing.T) {
 			t.Errorf("%s widens: %v", w.key, got)
 		}
 	}
-	if got := Widens(&full, &full); len(got) != 2 { // match and extends, which a project may not have
+	if got := Widens(&full, &full); len(got) != 4 { // match, extends and secrets, which a project may not have
 		t.Error(got)
 	}
 	if got := Widens(base, nil); got != nil {
