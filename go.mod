@@ -17,6 +17,7 @@ require (
 	github.com/sirupsen/logrus v1.9.4 // silences libcontainer's logger
 	github.com/urfave/cli/v2 v2.27.7 // the command line
 	github.com/vishvananda/netlink v1.3.1 // the cable, addresses, routes
+	github.com/zalando/go-keyring v0.2.8 // Secret Service: where desktops keep passwords (sandbox/source.go)
 	go.uber.org/goleak v1.3.0 // tests: goroutines that stay
 	golang.org/x/net v0.62.0 // DNS messages, public suffixes, A-labels
 	golang.org/x/sys v0.49.0 // system calls
@@ -33,6 +34,7 @@ require (
 	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/cyphar/filepath-securejoin v0.7.0 // indirect
+	github.com/danieljoos/wincred v1.2.3 // indirect
 	github.com/moby/sys/capability v0.4.0 // indirect
 	github.com/moby/sys/mountinfo v0.7.2 // indirect
 	github.com/moby/sys/user v0.4.0 // indirect

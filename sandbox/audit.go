@@ -44,6 +44,8 @@ type record struct {
 	Dropped  int64  `json:"dropped,omitempty"` // events that the bound on this file left out
 	// limit
 	Limit string `json:"limit,omitempty"`
+	// secret.revoke
+	Secrets []string `json:"secrets,omitempty"`
 
 	*doorFields
 }
@@ -60,6 +62,7 @@ type doorFields struct {
 	Method string        `json:"method,omitempty"`
 	Path   string        `json:"path,omitempty"`
 	Status int           `json:"status,omitempty"`
+	Secret string        `json:"secret,omitempty"`
 }
 
 // openAudit makes the session's directory and its record, 0600.
@@ -77,8 +80,11 @@ func openAudit(dir, session string) (*audit, error) {
 // door records an event of the door.
 func (a *audit) door(e egress.Event) {
 	a.write(record{Time: e.Time, Event: e.Kind, doorFields: &doorFields{Host: e.Host, Port: e.Port, Addr: e.Addr, Reason: e.Reason,
-		Detail: e.Detail, Up: e.Up, Down: e.Down, Method: e.Method, Path: e.Path, Status: e.Status}})
+		Detail: e.Detail, Up: e.Up, Down: e.Down, Method: e.Method, Path: e.Path, Status: e.Status, Secret: e.Secret}})
 }
+
+// revoked records which secrets somebody has ended.
+func (a *audit) revoked(names []string) { a.write(record{Event: "secret.revoke", Secrets: names}) }
 
 func (a *audit) write(r record) {
 	a.mu.Lock()

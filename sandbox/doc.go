@@ -32,21 +32,23 @@
 //
 //  1. The caller's descriptors are looked at (stdio.go): a directory ends the run before anything exists.
 //  2. The session's record is opened (audit.go): a run that cannot be recorded does not begin.
-//  3. The door is made and with it the session's certificate authority, whose certificate goes into the jail's trust stores.
+//  3. The secrets' values are asked for, so that the jail can have placeholders of their shape. They stay in the launcher, whose
+//     memory goes into no core file and, from the gateway's start on, is closed to the caller's other processes.
+//  4. The door is made and with it the session's certificate authority, whose certificate goes into the jail's trust stores.
 //     The system-call filter is compiled beside all this.
-//  4. The cgroup is made before the gateway, which joins it before it is told to do anything: nothing ever runs outside it.
-//  5. The gateway is cloned. It waits for its acts on a socket; the launcher's death kills it (PR_SET_PDEATHSIG).
-//  6. N1, the cable and the listening sockets are made while nobody is inside; the sockets go to the launcher, which serves them
+//  5. The cgroup is made before the gateway, which joins it before it is told to do anything: nothing ever runs outside it.
+//  6. The gateway is cloned. It waits for its acts on a socket; the launcher's death kills it (PR_SET_PDEATHSIG).
+//  7. N1, the cable and the listening sockets are made while nobody is inside; the sockets go to the launcher, which serves them
 //     from the host's namespace. A socket keeps the namespace it was born in: accepting happens in N0, dialling outside.
-//  7. Every source is opened before the first mount: mounting the private tmpfs hides part of the host's tree, and a source that
+//  8. Every source is opened before the first mount: mounting the private tmpfs hides part of the host's tree, and a source that
 //     has become a link since the plan ends the run here (root.go).
-//  8. The tree is made, protected paths last: a read-only bind below a directory that can be renamed protects nothing, so each
+//  9. The tree is made, protected paths last: a read-only bind below a directory that can be renamed protects nothing, so each
 //     ancestor is pinned first.
-//  9. U0's own limit on user namespaces is set after U0 is in use and before anything untrusted runs.
-//  10. libcontainer makes the remaining namespaces, mounts /proc and the message queues in them, pivots, makes the root read-only
+//  10. U0's own limit on user namespaces is set after U0 is in use and before anything untrusted runs.
+//  11. libcontainer makes the remaining namespaces, mounts /proc and the message queues in them, pivots, makes the root read-only
 //     and executes init from a descriptor: our binary has no name in the jail. The gateway then begins to guard the protecting mounts;
 //     its first look puts back what was lifted since they were made, and where it cannot stand the jail ends.
-//  11. init clones the command into U1, writes its maps, sets its resource limits; the child drops every capability, sets
+//  12. init clones the command into U1, writes its maps, sets its resource limits; the child drops every capability, sets
 //     no_new_privs, loads the filter and executes. The filter meets nothing but the command.
 //
 // The messages are drawn in handshake.go. A step that does not happen is an [Error] with the step's name and a hint (diagnose.go,
@@ -65,6 +67,15 @@
 //   - limits: memory, processes and processor time where the machine lets us (cgroup*.go); open files, cores and tmpfs sizes always.
 //
 // A wall that cannot stand ends the run. The user may name one that may fall (--allow-degraded); the report then says so.
+//
+// # Secrets
+//
+// A secret's value is where the caller has it: a variable, a file, the answer of a command, a keyring (source.go). The launcher asks
+// once before the launch and then whenever the door needs it; gateway, init, command, plan, report and record know a placeholder or
+// the name. A credential file is copied with placeholders at the JSON pointers and without its other objects (pointer.go): a copy of a login
+// cannot be refreshed inside, its refresh token has a placeholder that no host gets, and the door reads the host's file again when
+// it changes. A value that is in the jail in another way as well ends the run. The control socket (control.go) and a ttl end a
+// secret's use while the session lasts.
 //
 // # Life and death
 //

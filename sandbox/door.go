@@ -21,12 +21,14 @@ type door struct {
 	serving sync.WaitGroup
 }
 
-func newDoor(p *Plan, event func(egress.Event)) (*door, error) {
+func newDoor(p *Plan, secrets *keeper, event func(egress.Event)) (*door, error) {
 	ca, err := egress.NewCA(time.Now())
 	if err != nil {
 		return nil, err
 	}
-	d, err := egress.New(egress.Config{Policy: &p.Net.Policy, CA: ca, Gateway: netns.Gateway(), Explain: netns.Explain(), Range: netns.Range(),
+	policy := p.Net.Policy
+	policy.Secrets = secrets.policy()
+	d, err := egress.New(egress.Config{Policy: &policy, Secrets: secrets.value, CA: ca, Gateway: netns.Gateway(), Explain: netns.Explain(), Range: netns.Range(),
 		Event: event})
 	if err != nil {
 		return nil, err

@@ -35,7 +35,9 @@ func (r *run) end(err error) error {
 	}
 	r.terminal.drain()
 	r.terminal.restore()
+	r.control.close()
 	r.door.close()
+	r.report.Secrets = r.secrets.counts(r.door)
 	if r.door != nil {
 		r.report.Net.Allowed, r.report.Net.Denied = r.door.Report()
 	}

@@ -26,7 +26,9 @@ type environment struct {
 	vars map[string]Var
 }
 
-func (e *environment) set(name, value, why string) { e.vars[name] = Var{name, value, why} }
+func (e *environment) set(name, value, why string) {
+	e.vars[name] = Var{Name: name, Value: value, Why: why}
+}
 
 // environ makes the command's whole environment. Nothing of the caller's comes in unless a line here or in the profile names it.
 func (w *planner) environ() error {
@@ -65,6 +67,9 @@ func (w *planner) environ() error {
 			return planError("NAME=VALUE, the name of letters, digits and _", "%s: %q is no variable", s.Why, s.Name)
 		}
 		e.set(s.Name, s.Value, s.Why)
+	}
+	if err := w.secretEnv(e, ours); err != nil {
+		return err
 	}
 	for _, name := range e.names() {
 		w.plan.Command.Env = append(w.plan.Command.Env, e.vars[name])

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/agentjail/agentjail/netns/egress"
+	"github.com/agentjail/agentjail/profiles"
 )
 
 // The door's own address in a jail; see package netns. Its proxy is for programs that want one told.
@@ -82,6 +83,9 @@ func (w *planner) rule(i int) (egress.Rule, error) {
 		r.Ports = append(r.Ports, uint16(port))
 	}
 	r.Private = wish.Private
+	if err := requests(&r, wish); err != nil {
+		return r, err
+	}
 	if wish.Connect != "" {
 		addr, err := netip.ParseAddrPort(wish.Connect)
 		if err != nil || addr.Port() == 0 {
@@ -106,6 +110,25 @@ func (w *planner) rule(i int) (egress.Rule, error) {
 		return r, fmt.Errorf("upstream_ca %s: %w", path.Clean(wish.UpstreamCA), err)
 	}
 	return r, nil
+}
+
+// requests takes over what a rule says about requests.
+func requests(r *egress.Rule, wish profiles.Rule) (err error) {
+	r.TLS, r.Methods, r.Paths = wish.TLS, wish.Methods, wish.Paths
+	r.Git, r.PushRefs = wish.Git, wish.PushRefs
+	r.API, r.ServerTools = wish.API, wish.ServerTools
+	for _, size := range []struct {
+		key, text string
+		to        *int64
+	}{{"max_request", wish.MaxRequest, &r.MaxRequest}, {"max_upload", wish.MaxUpload, &r.MaxUpload}} {
+		if size.text == "" {
+			continue
+		}
+		if *size.to, err = profiles.ParseBytes(size.text); err != nil {
+			return fmt.Errorf("%s: %w", size.key, err)
+		}
+	}
+	return nil
 }
 
 // proxyEnv sets the proxy variables where the profile asks for them: every client works without, but some print less.

@@ -48,6 +48,7 @@ func NewPlan(p *profiles.Profile, r Request, h *Host) (*Plan, error) {
 		func() error { return w.binds(w.home) },
 		func() error { w.bindProject(project, r.Project); return nil },
 		func() error { return w.copies(home) },
+		w.secrets,
 		func() error { return w.command(r.Argv) },
 		w.protect,
 		w.hide,

@@ -25,6 +25,8 @@ type Plan struct {
 	Watch    []Watch   `json:"watch,omitempty"`    // protected paths that a mount cannot hold
 	// Trust are the certificate stores that get the session's CA, which is made when the run starts.
 	Trust []TrustStore `json:"trust,omitempty"`
+	// Secrets are the credentials that stay outside.
+	Secrets []Secret `json:"secrets,omitempty"`
 	// Repos are the git repositories in the project, itself included, that were found and protected. One more at the end of a run
 	// was made during it (see lookForRepos).
 	Repos []string `json:"repos,omitempty"`
@@ -60,9 +62,10 @@ const (
 
 // Var is one environment variable.
 type Var struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-	Why   string `json:"why"`
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Secret string `json:"secret,omitempty"` // the name of the secret whose placeholder is the value, which is made when the run starts
+	Why    string `json:"why"`
 }
 
 // Identity is who the command is. UID and GID are what it sees; HostUID and HostGID are what the kernel and the host's files see.

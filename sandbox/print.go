@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+
+	"github.com/agentjail/agentjail/netns/egress"
 )
 
 // Print writes the plan as text: one line for each thing that will be done, with the reason at its end. What a name holds is
@@ -52,6 +54,12 @@ func (p *Plan) Print(w io.Writer) error {
 		}
 	}
 	p.printNetwork(section, line)
+	if len(p.Secrets) > 0 {
+		section("secrets (the jail sees placeholders; the door puts the values in)")
+		for _, s := range p.Secrets {
+			line(s.Why, word(s.Name), s.text())
+		}
+	}
 	section("system calls (on top of the base policy)")
 	for _, s := range p.Syscalls {
 		line(s.Why, "group", s.Value)
@@ -103,6 +111,7 @@ func (p *Plan) printNetwork(section func(string), line func(string, ...string)) 
 		if r.UpstreamCA != nil {
 			how += " own CA"
 		}
+		how += requestsText(r)
 		line(r.Why, "allow", word(r.Host), how)
 	}
 	for _, r := range p.Net.Policy.Deny {
@@ -140,7 +149,10 @@ func (p *Plan) display() *Plan {
 	}
 	shown.Command.Env = slices.Clone(p.Command.Env)
 	for i := range shown.Command.Env {
-		if v := &shown.Command.Env[i]; secretName(v.Name) && v.Value != "" {
+		switch v := &shown.Command.Env[i]; {
+		case v.Secret != "":
+			v.Value = "(placeholder of " + v.Secret + ")"
+		case secretName(v.Name) && v.Value != "":
 			v.Value = fmt.Sprintf("(%d bytes)", len(v.Value))
 		}
 	}
@@ -152,6 +164,59 @@ func secretName(name string) bool {
 	name = strings.ToUpper(name)
 	return slices.ContainsFunc([]string{"KEY", "TOKEN", "SECRET", "PASS", "CREDENTIAL", "AUTH", "COOKIE", "DSN", "DATABASE_URL"},
 		func(part string) bool { return strings.Contains(name, part) })
+}
+
+// requestsText says what a rule allows to be asked, "" when it does not look at requests.
+func requestsText(r egress.Rule) string {
+	var b strings.Builder
+	say := func(key string, values ...string) {
+		if text := strings.Join(values, ","); text != "" {
+			b.WriteString(" " + key + " " + word(text))
+		}
+	}
+	say("tls", r.TLS)
+	say("methods", r.Methods...)
+	say("paths", r.Paths...)
+	say("git", r.Git)
+	say("push_refs", r.PushRefs...)
+	if r.MaxRequest > 0 {
+		say("max_request", strconv.FormatInt(r.MaxRequest, 10))
+	}
+	if r.MaxUpload > 0 {
+		say("max_upload", strconv.FormatInt(r.MaxUpload, 10))
+	}
+	say("api", r.API)
+	say("server_tools", r.ServerTools...)
+	return b.String()
+}
+
+// text says where a secret comes from, where the jail sees its placeholder and who gets it.
+func (s Secret) text() string {
+	text := "from " + word(s.From)
+	if s.Env != "" {
+		text += " in $" + s.Env
+	}
+	if s.File != "" {
+		text += " in " + word(s.File)
+	}
+	if s.Pointer != "" {
+		text += " at " + word(s.Pointer)
+	}
+	to := "nobody"
+	if len(s.Hosts) > 0 {
+		to = word(strings.Join(s.Hosts, ","))
+	}
+	text += " to " + to
+	if s.Header != "" {
+		text += " as " + word(s.Header)
+	}
+	if s.Pin && len(s.Hosts) > 0 {
+		text += " pinned"
+	}
+	if s.TTL > 0 {
+		text += " for " + s.TTL.String()
+	}
+	return text
 }
 
 func (m Mount) access() string {

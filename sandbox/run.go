@@ -50,6 +50,8 @@ type run struct {
 	gateway  *gatewayProcess
 	cgroup   *cgroup
 	door     *door // nil with --net none
+	secrets  *keeper
+	control  *control
 	filter   chan compiled
 	begin    func() beginning // what the protected paths were; looked at once
 	forgot   error            // what could not be kept for the next run
@@ -73,7 +75,7 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 	r := &run{plan: plan, host: host, opts: opts, log: opts.Log, filter: make(chan compiled, 1)}
 	r.begin = sync.OnceValue(func() beginning { return plan.begin(host) })
 	r.report = &Report{Version: 1, Session: newSession(), Profile: plan.Profile, Project: plan.Project, Command: plan.Command.Argv,
-		Started: time.Now(), Degraded: []string{}, Secrets: []string{},
+		Started: time.Now(), Degraded: []string{}, Secrets: []egress.SecretCount{},
 		Net: ReportNet{Allowed: []egress.HostCount{}, Denied: []egress.DenialCount{}},
 		FS:  ReportFS{Quarantined: []string{}, DelayedExecution: []string{}}}
 
@@ -110,13 +112,24 @@ func (r *run) launch(ctx context.Context) error {
 
 	go r.begin() // beside the launch
 	mounts := r.plan.Mounts
+	if r.secrets, err = r.openSecrets(ctx); err != nil {
+		return err
+	}
+	if r.control, err = openControl(r.dir, r.secrets.revoke, r.audit.revoked); err != nil {
+		return &Error{Step: StepControl, Err: err}
+	}
 	if r.plan.Net.Mode.Value == "door" {
-		if r.door, err = newDoor(r.plan, r.audit.door); err != nil {
+		if r.door, err = newDoor(r.plan, r.secrets, r.audit.door); err != nil {
 			return &Error{Step: StepDoor, Err: err}
 		}
 		if mounts, err = r.plan.withTrustStores(r.host, r.door.ca); err != nil {
 			return &Error{Step: StepDoor, Err: err}
 		}
+		files, err := r.secrets.files()
+		if err != nil {
+			return err
+		}
+		mounts = append(mounts, files...)
 	}
 	var degraded []string
 	r.cgroup, degraded, err = newCgroup(ctx, r.plan.Limits, r.report.Session, r.host, r.plan.allows("limits"))
@@ -138,7 +151,22 @@ func (r *run) launch(ctx context.Context) error {
 			return err
 		}
 	}
+	if len(r.plan.Secrets) > 0 {
+		if err := undumpable(); err != nil {
+			return &Error{Step: StepSecrets, Err: err}
+		}
+	}
 	return r.startCommand()
+}
+
+// openSecrets asks for the secrets' values, if the plan has any.
+func (r *run) openSecrets(ctx context.Context) (*keeper, error) {
+	if len(r.plan.Secrets) > 0 {
+		if err := noCore(); err != nil {
+			return nil, &Error{Step: StepSecrets, Err: err}
+		}
+	}
+	return newKeeper(ctx, r.plan, r.host, time.Now)
 }
 
 // startGateway starts the gateway inside its cgroup and tells it its acts.
@@ -218,7 +246,7 @@ func (r *run) startCommand() error {
 	start := &initStart{Path: c.Path, Argv: c.Argv, Dir: c.Dir, UID: r.plan.Identity.UID, GID: r.plan.Identity.GID,
 		Rlimits: r.cgroup.rlimits(), Filter: f.program, Umask: umask}
 	for _, v := range c.Env {
-		start.Env = append(start.Env, v.Name+"="+v.Value)
+		start.Env = append(start.Env, v.Name+"="+r.secrets.environ(v))
 	}
 	start.Env = append(start.Env, "AGENTJAIL_SESSION="+r.report.Session)
 	if r.terminal != nil {

@@ -16,6 +16,8 @@ const (
 	StepInit           = "init"            // our PID 1
 	StepSeccomp        = "seccomp"         // the system-call filter
 	StepCgroup         = "cgroup"          // limits
+	StepSecrets        = "secrets"         // the credentials that stay outside
+	StepControl        = "control"         // the socket for agentjail's other subcommands
 	StepDoor           = "door"            // the way out
 	StepTerminal       = "terminal"        // the jail's pty
 	StepStdio          = "stdio"           // stdin, stdout and stderr
