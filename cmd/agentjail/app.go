@@ -177,7 +177,7 @@ func (a *app) root() *subcommand {
 	s := &subcommand{path: name, args: "-- COMMAND [ARG...]", example: runExamples, groups: a.flags.groups(), jail: true, runs: true}
 	s.subs = []*subcommand{
 		a.runCommand(), a.planCommand(), a.profilesCommand(), a.doctorCommand(), a.trustCommand(), a.untrustCommand(),
-		a.logCommand(), a.reportCommand(), a.completionCommand(), a.versionCommand(),
+		a.logCommand(), a.reportCommand(), a.revokeCommand(), a.completionCommand(), a.versionCommand(),
 	}
 	s.action = func(ctx context.Context, rest []string) error {
 		switch {

@@ -6,6 +6,7 @@ type flags struct {
 	files    fileFlags
 	net      netFlags
 	env      []string
+	secrets  []string
 	limits   []string
 	degraded []string
 	tty      string
@@ -53,6 +54,7 @@ func (f *flags) groups() []group {
 			{name: "unprotect", value: "PATH", usage: "lift a built-in protection of the project (repeatable)", set: many(&f.files.unprotect)},
 			{name: "home", value: "KIND", usage: "the private home: ephemeral (default) or persistent", set: choice(&f.files.home, "ephemeral", "persistent")},
 			{name: "env", value: "NAME[=VALUE]", usage: "pass a variable of yours, or set one (repeatable)", set: many(&f.env)},
+			{name: "secret", value: "NAME", usage: "switch on a secret: a placeholder inside, the value outside (repeatable)", set: many(&f.secrets)},
 		}},
 		{"What may be reached", []*option{
 			{name: "allow", value: "HOST[:PORT]", usage: "allow a host, *.HOST or @bundle; no port: 80 and 443 (repeatable)", set: many(&f.net.allow)},

@@ -56,7 +56,10 @@ func (a *app) prepare(ctx context.Context, argv []string) (*sandbox.Plan, *sandb
 	if wished, err = withProject(wished, project, host); err != nil {
 		return nil, nil, err
 	}
-	wished, err = asker(host, project, a.at.runs).Expand(ctx, profiles.Merge(wished, flags))
+	if wished, err = profiles.WithSecrets(profiles.Merge(wished, flags), host.ConfigDir, a.flags.secrets); err != nil {
+		return nil, nil, err
+	}
+	wished, err = asker(host, project, a.at.runs).Expand(ctx, wished)
 	if err != nil {
 		return nil, nil, err
 	}

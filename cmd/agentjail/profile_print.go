@@ -49,5 +49,8 @@ func printProfile(w io.Writer, p *profiles.Profile) error {
 	for _, s := range p.Env.Set {
 		row("env.set", s.Name+"="+s.Value, s.Why)
 	}
+	for _, s := range p.Secrets {
+		row("secret", s.String(), s.Why)
+	}
 	return tw.Flush()
 }

@@ -75,6 +75,9 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 	for _, d := range r.Net.Denied {
 		row("refused", "%s: %s, %d times", hostPort(d.Host, d.Port), d.Reason, d.Count)
 	}
+	for _, s := range r.Secrets {
+		row("secret", "%s: used in %s, %s with another credential refused", s.Name, count(s.Uses, "request"), count(s.Foreign, "request"))
+	}
 	for _, path := range r.FS.Quarantined {
 		row("quarantined", "%s", path)
 	}

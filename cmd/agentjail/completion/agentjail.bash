@@ -2,10 +2,10 @@
 
 _agentjail() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local commands='run plan profiles doctor trust untrust log report completion version'
-    local flags='--profile -p --project --ro --rw --hide --protect --unprotect --home --env --allow --deny --net --limit --tty
+    local commands='run plan profiles doctor trust untrust log report revoke completion version'
+    local flags='--profile -p --project --ro --rw --hide --protect --unprotect --home --env --secret --allow --deny --net --limit --tty
         --allow-degraded --name --report --quiet -q --debug --help'
-    local valued=' --profile -p --project --ro --rw --hide --protect --unprotect --home --env --allow --deny --net --limit --tty
+    local valued=' --profile -p --project --ro --rw --hide --protect --unprotect --home --env --secret --allow --deny --net --limit --tty
         --allow-degraded --name --report '
     valued=" ${valued//[[:space:]]/ } "
     COMPREPLY=()
@@ -47,7 +47,7 @@ _agentjail() {
         --tty) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur"); return ;;
         --env) mapfile -t COMPREPLY < <(compgen -e -- "$cur"); return ;;
         --limit) mapfile -t COMPREPLY < <(compgen -S = -W 'memory pids cpus files wall' -- "$cur"); compopt -o nospace; return ;;
-        --allow | --deny | --allow-degraded | --name) return ;;
+        --allow | --deny | --allow-degraded | --name | --secret) return ;;
         esac ;;
     esac
     case $sub in
@@ -62,11 +62,12 @@ _agentjail() {
         esac ;;
     trust | untrust) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
     doctor | version) mapfile -t COMPREPLY < <(compgen -W '--json --help' -- "$cur") ;;
-    log | report)
+    log | report | revoke)
         local dir=${XDG_STATE_HOME:-$HOME/.local/state}/agentjail/sessions ids=''
         [[ -d $dir ]] && ids=$(ls "$dir")
         [[ $sub == log ]] && ids+=' --follow -f'
-        mapfile -t COMPREPLY < <(compgen -W "$ids --json --help" -- "$cur") ;;
+        [[ $sub != revoke ]] && ids+=' --json'
+        mapfile -t COMPREPLY < <(compgen -W "$ids --help" -- "$cur") ;;
     completion) mapfile -t COMPREPLY < <(compgen -W 'bash zsh fish --help' -- "$cur") ;;
     esac
 }

@@ -6,7 +6,7 @@ function __agentjail_sub
     contains -- -- $words; and return 1
     set -l sub ''
     for word in $words[2..-1]
-        if contains -- $word run plan profiles doctor trust untrust log report completion version
+        if contains -- $word run plan profiles doctor trust untrust log report revoke completion version
             set sub $word
             break
         end
@@ -49,6 +49,7 @@ complete -c agentjail -n "__agentjail_sub ''" -a trust -d "let a project's own p
 complete -c agentjail -n "__agentjail_sub ''" -a untrust -d 'forget a trusted project profile'
 complete -c agentjail -n "__agentjail_sub ''" -a log -d 'show what a session did'
 complete -c agentjail -n "__agentjail_sub ''" -a report -d 'show how a session ended'
+complete -c agentjail -n "__agentjail_sub ''" -a revoke -d 'end the use of a secret in a running session'
 complete -c agentjail -n "__agentjail_sub ''" -a completion -d 'print a completion script'
 complete -c agentjail -n "__agentjail_sub ''" -a version -d 'tell which build this is'
 complete -c agentjail -n "__agentjail_sub run plan" -a '(__fish_complete_subcommand)'
@@ -62,6 +63,7 @@ complete -c agentjail -n "__agentjail_sub '' run plan" -l protect -r -F -d 'make
 complete -c agentjail -n "__agentjail_sub '' run plan" -l unprotect -r -F -d 'lift a built-in protection of the project'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l home -x -a 'ephemeral persistent' -d 'the private home'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l env -x -a '(set -nx)' -d 'pass a variable, or set one'
+complete -c agentjail -n "__agentjail_sub '' run plan" -l secret -x -d 'switch on a secret'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l allow -x -d 'allow a host'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l deny -x -d 'refuse a host'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l net -x -a 'door none' -d 'the network'
@@ -79,5 +81,5 @@ complete -c agentjail -n "__agentjail_sub profiles" -a 'list show check'
 complete -c agentjail -n "__agentjail_sub profiles; and contains -- show (commandline -opc)" -a '(__agentjail_profiles)'
 complete -c agentjail -n "__agentjail_sub profiles; and contains -- check (commandline -opc)" -F
 complete -c agentjail -n "__agentjail_sub trust untrust" -x -a '(__fish_complete_directories)'
-complete -c agentjail -n "__agentjail_sub log report" -a '(__agentjail_sessions)'
+complete -c agentjail -n "__agentjail_sub log report revoke" -a '(__agentjail_sessions)'
 complete -c agentjail -n "__agentjail_sub completion" -a 'bash zsh fish'
