@@ -52,6 +52,7 @@ var table = map[string]arrows{
 			module + "/profiles", module + "/seccomp", module + "/netns",
 			"golang.org/x/sys/unix", "golang.org/x/term", "github.com/coreos/go-systemd/v22/dbus", "github.com/godbus/dbus/v5",
 			"software.sslmate.com/src/go-pkcs12", // Java's trust store
+			"github.com/zalando/go-keyring",      // a source of secrets
 		},
 		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", "github.com/rogpeppe/go-internal"},
 		cgo:   true, // spawn.go: a fork that Go's runtime cannot make

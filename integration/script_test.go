@@ -48,7 +48,7 @@ import (
 //	over FILE TARGET CMD... runs CMD where FILE lies over TARGET (/etc/hosts, say)
 //	peak KIB CMD...        runs CMD, which must never hold more than that many KiB of memory itself
 func TestScript(t *testing.T) {
-	areas := []string{"fs", "proc", "kernel", "net", "tty", "life", "tools"}
+	areas := []string{"fs", "proc", "kernel", "net", "secrets", "tty", "life", "tools"}
 	if os.Getuid() == 0 {
 		areas = []string{"root"}
 	}
