@@ -116,7 +116,7 @@ func (r *run) launch(ctx context.Context) error {
 		return err
 	}
 	if r.control, err = openControl(r.dir, r.secrets.revoke, r.audit.revoked); err != nil {
-		return &Error{Step: StepControl, Err: err}
+		return r.explain(StepControl, err)
 	}
 	if r.plan.Net.Mode.Value == "door" {
 		if r.door, err = newDoor(r.plan, r.secrets, r.audit.door); err != nil {
