@@ -16,11 +16,13 @@ import (
 	"github.com/agentjail/agentjail/seccomp"
 )
 
-// newSession names a session: when it began, so that names sort, and eight random hex digits.
+// newSession names a session: when it began, to the microsecond, so that names sort also where a script starts many in a second; and
+// eight random hex digits.
 func newSession() string {
 	var b [4]byte
 	rand.Read(b[:])
-	return time.Now().UTC().Format("20060102-150405-") + hex.EncodeToString(b[:])
+	now := time.Now().UTC()
+	return fmt.Sprintf("%s%06d-%s", now.Format("20060102-150405"), now.Nanosecond()/1000, hex.EncodeToString(b[:]))
 }
 
 // end takes everything down, in the reverse order of its making, and completes the report.
