@@ -316,26 +316,27 @@ func (a *assembler) walk(target string) (int, error) {
 
 // dir opens the directory target, and makes it where it is missing and the file system is the jail's own.
 func (a *assembler) dir(i int, target string) (int, error) {
-	fd, err := a.walk(target)
-	if !errors.Is(err, unix.ENOENT) {
-		return fd, err
-	}
-	if !a.ours(i, target) {
-		return -1, errors.New("it does not exist, and nothing is made in the host's files")
-	}
-	parent, err := a.dir(i, path.Dir(target))
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(parent)
-	if err := unix.Mkdirat(parent, path.Base(target), 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
-		return -1, fmt.Errorf("mkdir %s: %w", target, err)
-	}
-	return a.walk(target)
+	return a.point(i, target, func(parent int, name string) error {
+		if err := unix.Mkdirat(parent, name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("mkdir %s: %w", target, err)
+		}
+		return nil
+	})
 }
 
 // file is dir for a mount point that is a file.
 func (a *assembler) file(i int, target string) (int, error) {
+	return a.point(i, target, func(parent int, name string) error {
+		f, err := unix.Openat(parent, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+		if err != nil {
+			return fmt.Errorf("create %s: %w", target, err)
+		}
+		return unix.Close(f)
+	})
+}
+
+// point opens a mount point, made by create where it is missing and the file system is the jail's own.
+func (a *assembler) point(i int, target string, create func(parent int, name string) error) (int, error) {
 	fd, err := a.walk(target)
 	if !errors.Is(err, unix.ENOENT) {
 		return fd, err
@@ -348,11 +349,9 @@ func (a *assembler) file(i int, target string) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(parent)
-	f, err := unix.Openat(parent, path.Base(target), unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
-	if err != nil {
-		return -1, fmt.Errorf("create %s: %w", target, err)
+	if err := create(parent, path.Base(target)); err != nil {
+		return -1, err
 	}
-	unix.Close(f)
 	return a.walk(target)
 }
 

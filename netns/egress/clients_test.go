@@ -16,7 +16,7 @@ func client(t *testing.T, env []string, name string, args ...string) (out string
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not installed", name)
+		t.Fatalf("%s is not installed; make test installs it", name)
 	}
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Env = append(env, "PATH="+os.Getenv("PATH"))
