@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"syscall"
 	"time"
 
 	"github.com/agentjail/agentjail/netns/egress"
@@ -24,6 +25,16 @@ type Report struct {
 	FS       ReportFS             `json:"fs"`
 	Limits   []string             `json:"limits,omitempty"` // limits that were hit, by name
 	Secrets  []egress.SecretCount `json:"secrets"`
+
+	Interrupt Interrupt `json:"-"`
+}
+
+// Interrupt is the SIGINT or SIGQUIT of the user's that the command died of, 0 when it ended otherwise. A shell goes by it to end the
+// loop that we are in, and so our process has to die of it as well. Group says that it was typed while the caller's terminal was raw:
+// our process group then has not had it from the terminal, as it would have had without a jail.
+type Interrupt struct {
+	Signal syscall.Signal
+	Group  bool
 }
 
 // ReportError is why a run failed before or beside its command.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,8 +45,9 @@ type run struct {
 	streams  *streams
 	terminal *terminal // nil without one
 	signals  chan os.Signal
-	told     bool // SIGTSTP was sent to us: we stop when the command has
-	own      bool // the next SIGTSTP is the one that we send to our group
+	sent     syscall.Signal // the last SIGINT or SIGQUIT that was sent to us
+	told     bool           // SIGTSTP was sent to us: we stop when the command has
+	own      bool           // the next SIGTSTP is the one that we send to our group
 	init     *channel
 	gateway  *gatewayProcess
 	cgroup   *cgroup
@@ -373,6 +375,10 @@ func (r *run) exited(e *initExited) {
 	if e.Signal != 0 {
 		r.report.EndedBy = "signal"
 		r.report.ExitCode = 128 + e.Signal
-		r.report.Signal = unix.SignalName(unix.Signal(e.Signal))
+		s := unix.Signal(e.Signal)
+		r.report.Signal = unix.SignalName(s)
+		if typed := r.terminal.wantsEnd(s); typed || s == r.sent {
+			r.report.Interrupt = Interrupt{Signal: s, Group: typed}
+		}
 	}
 }

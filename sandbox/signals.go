@@ -46,7 +46,8 @@ func (r *run) handle(s os.Signal) {
 		r.forward(unix.SIGHUP, false)
 		r.forward(unix.SIGCONT, true) // a stopped command would never notice, and nobody is left to wake it (setpgid(2))
 	case unix.SIGINT, unix.SIGQUIT:
-		r.forward(s.(syscall.Signal), true)
+		r.sent = s.(syscall.Signal)
+		r.forward(r.sent, true)
 	default:
 		r.forward(s.(syscall.Signal), false)
 	}

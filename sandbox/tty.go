@@ -22,6 +22,7 @@ type terminal struct {
 	master  *os.File
 	drained chan struct{} // closed when nothing more comes out of the jail
 	stopKey atomic.Bool   // Ctrl-Z was typed since the command last stopped
+	endKey  atomic.Int32  // the signal that Ctrl-C or Ctrl-\ makes, when one was typed; the last
 }
 
 // wantsTerminal decides for a mode of --tty.
@@ -121,19 +122,30 @@ func (t *terminal) relay(master *os.File) error {
 // keys is the caller's terminal as it types.
 type keys struct{ t *terminal }
 
-// Read notes Ctrl-Z, as a byte or as the kitty keyboard protocol spells it (CSI 122;5u).
+// Read notes Ctrl-Z, as a byte or as the kitty keyboard protocol spells it (CSI 122;5u), and Ctrl-C and Ctrl-\ as bytes: only these
+// become signals by themselves.
 func (k keys) Read(p []byte) (int, error) {
 	n, err := k.t.in.Read(p)
 	if bytes.IndexByte(p[:n], 0x1a) >= 0 || bytes.Contains(p[:n], []byte("\x1b[122;5")) {
 		k.t.stopKey.Store(true)
 	}
+	if i := bytes.LastIndexAny(p[:n], "\x03\x1c"); i >= 0 {
+		k.t.endKey.Store(map[byte]int32{0x03: int32(unix.SIGINT), 0x1c: int32(unix.SIGQUIT)}[p[i]])
+	}
 	return n, err
 }
 
 // wantsStop says whether the user asked for the stop that the jail reports: Ctrl-Z was typed, and we are the foreground job.
-func (t *terminal) wantsStop() bool {
-	foreground, err := unix.IoctlGetInt(int(t.in.Fd()), unix.TIOCGPGRP)
-	return t.stopKey.Swap(false) && err == nil && foreground == unix.Getpgrp()
+func (t *terminal) wantsStop() bool { return t.stopKey.Swap(false) && t.foreground() }
+
+// wantsEnd says whether the user typed the key that makes this signal, and we are the foreground job.
+func (t *terminal) wantsEnd(s unix.Signal) bool {
+	return t != nil && t.endKey.Load() == int32(s) && t.foreground()
+}
+
+func (t *terminal) foreground() bool {
+	group, err := unix.IoctlGetInt(int(t.in.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 // drain waits until everything that the jail wrote is out. Call it when the jail is gone.

@@ -22,24 +22,25 @@ type app struct {
 	at     *subcommand // the one that was reached
 	record *recordFile // nil until a run opened it
 	code   int         // the exit status, when an action decided on one
+	died   sandbox.Interrupt
 }
 
-// run is the whole program: it says what it has to say and returns the exit status.
-func run(ctx context.Context, argv []string, io sandbox.Stdio) int {
+// run is the whole program: it says what it has to say and returns the exit status, and what the user interrupted the command by.
+func run(ctx context.Context, argv []string, io sandbox.Stdio) (int, sandbox.Interrupt) {
 	a := &app{Stdio: io, ui: ui{w: io.Err}}
 	if len(argv) > 0 { // execve(2) takes an empty argv
 		a.words = split(argv[1:])
 	}
 	err := a.cli().RunContext(ctx, append([]string{name}, a.words.head...))
 	if err == nil {
-		return a.code
+		return a.code, a.died
 	}
 	err = a.recordUsage(err)
 	a.ui.fail(err)
 	if a.code == exitOK {
-		return exitFailed
+		a.code = exitFailed
 	}
-	return a.code
+	return a.code, sandbox.Interrupt{}
 }
 
 const name = "agentjail"

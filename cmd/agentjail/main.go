@@ -22,5 +22,9 @@ func main() {
 	// net/http's Transport quotes servers through the standard logger and offers no other way: an allowed host must not write to
 	// the user's terminal.
 	log.SetOutput(io.Discard)
-	os.Exit(run(context.Background(), os.Args, sandbox.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	code, interrupt := run(context.Background(), os.Args, sandbox.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	if interrupt.Signal != 0 && interactive() {
+		die(interrupt)
+	}
+	os.Exit(code)
 }

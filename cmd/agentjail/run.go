@@ -41,7 +41,7 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 	}
 	options := sandbox.Options{Stdio: a.Stdio, Log: a.logger()}
 	report, err := sandbox.Run(ctx, plan, host, options)
-	a.code = report.ExitCode
+	a.code, a.died = report.ExitCode, report.Interrupt
 	a.tell(report)
 	if e := a.record.write(report); err == nil {
 		err = e
