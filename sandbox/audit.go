@@ -2,11 +2,14 @@ package sandbox
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/agentjail/agentjail/netns/egress"
 )
@@ -20,11 +23,25 @@ const maxAudit = 64 << 20
 type audit struct {
 	mu      sync.Mutex
 	file    *os.File
+	report  *os.File // has room for the report since the beginning, under the name reportPart
 	session string
 	seq     int64
 	size    int64
 	dropped int64
-	err     error // the first write that failed; the run's error when it ends
+	failed  chan error // gets the first write that failed: the run ends then
+}
+
+// The report takes its name when all of it is written: who finds report.json finds a run that has ended.
+const (
+	auditName  = "audit.jsonl"
+	reportName = "report.json"
+	reportPart = ".report.json"
+	reportRoom = 64 << 10 // bytes; a hundred hosts are ten thousand
+)
+
+// noRecord is the error of a record that cannot be written.
+func noRecord(err error) error {
+	return &Error{Step: StepAudit, Err: err, Hint: "the session's record must be writable: make room, or set XDG_STATE_HOME to a directory of yours"}
 }
 
 // record is one line.
@@ -35,6 +52,7 @@ type record struct {
 	Event   string    `json:"event"`
 
 	// session.start
+	Name    string   `json:"name,omitempty"`
 	Command []string `json:"command,omitempty"`
 	Profile string   `json:"profile,omitempty"`
 	Project string   `json:"project,omitempty"`
@@ -65,16 +83,43 @@ type doorFields struct {
 	Secret string        `json:"secret,omitempty"`
 }
 
-// openAudit makes the session's directory and its record, 0600.
-func openAudit(dir, session string) (*audit, error) {
+// openAudit makes the session's directory, its record, 0600, with a first line, and room for the report. A disk that is full or
+// read-only shows here, where nothing has run yet; nothing of the record is left then.
+func openAudit(dir, session string, first record) (*audit, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "audit.jsonl"), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
+	a := &audit{session: session, failed: make(chan error, 1)}
+	err := a.open(dir)
+	if err == nil {
+		a.write(first)
+		select {
+		case err = <-a.failed:
+		default:
+			return a, nil
+		}
 	}
-	return &audit{file: f, session: session}, nil
+	a.file.Close() // of nil it is an error and nothing else
+	a.report.Close()
+	return nil, errors.Join(err, os.RemoveAll(dir))
+}
+
+func (a *audit) open(dir string) (err error) {
+	const flags = os.O_CREATE | os.O_EXCL | os.O_WRONLY
+	if a.file, err = os.OpenFile(filepath.Join(dir, auditName), flags|os.O_APPEND, 0o600); err != nil {
+		return err
+	}
+	if a.report, err = os.OpenFile(filepath.Join(dir, reportPart), flags, 0o600); err != nil {
+		return err
+	}
+	err = unix.EINTR
+	for errors.Is(err, unix.EINTR) { // tmpfs gives up at any signal of the runtime's
+		err = unix.Fallocate(int(a.report.Fd()), 0, 0, reportRoom)
+	}
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) { // there, the disk's state is known when the report is written
+		return &fs.PathError{Op: "fallocate", Path: a.report.Name(), Err: err}
+	}
+	return nil
 }
 
 // door records an event of the door.
@@ -101,19 +146,40 @@ func (a *audit) write(r record) {
 	line, err := json.Marshal(r)
 	if err == nil {
 		_, err = a.file.Write(append(line, '\n'))
-		a.size += int64(len(line)) + 1
 	}
-	if err != nil && a.err == nil {
-		a.err = fmt.Errorf("audit: %w", err)
+	if err != nil {
+		a.file.Truncate(a.size) // half a line is none
+		a.fail(err)
+		return
+	}
+	a.size += int64(len(line)) + 1
+}
+
+// fail tells the run of the first failure.
+func (a *audit) fail(err error) {
+	select {
+	case a.failed <- err:
+	default:
 	}
 }
 
-// close ends the record and says whether all of it was written.
-func (a *audit) close() error {
+// close ends the record with the report and says whether all of it was written since somebody last heard of a failure.
+func (a *audit) close(report []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.file.Close(); err != nil && a.err == nil {
-		a.err = fmt.Errorf("audit: %w", err)
+	_, err := a.report.Write(report)
+	if err == nil {
+		err = a.report.Truncate(int64(len(report)))
 	}
-	return a.err
+	name := a.report.Name()
+	err = errors.Join(err, a.report.Close(), a.file.Close())
+	if err == nil {
+		err = os.Rename(name, filepath.Join(filepath.Dir(name), reportName))
+	}
+	select {
+	case werr := <-a.failed:
+		err = errors.Join(werr, err)
+	default:
+	}
+	return err
 }

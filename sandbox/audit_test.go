@@ -12,14 +12,14 @@ import (
 
 func TestAuditIsOneLineAnEvent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sessions", "s")
-	a, err := openAudit(dir, "s")
+	a, err := openAudit(dir, "s", record{Event: "session.start"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	host := "evil\n{\"event\":\"session.end\"}\x1b[2J\u2028"
 	a.door(egress.Event{Kind: "net.deny", Host: host, Port: 443, Reason: egress.NotAllowed})
 	a.write(record{Event: "session.end"})
-	if err := a.close(); err != nil {
+	if err := a.close(nil); err != nil {
 		t.Fatal(err)
 	}
 	name := filepath.Join(dir, "audit.jsonl")
@@ -31,28 +31,28 @@ func TestAuditIsOneLineAnEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
-	if len(lines) != 2 {
+	if len(lines) != 3 {
 		t.Fatalf("%d lines:\n%s", len(lines), data)
 	}
-	if strings.ContainsAny(lines[0], "\x1b\u2028") {
-		t.Errorf("control characters in %q", lines[0])
+	if strings.ContainsAny(lines[1], "\x1b\u2028") {
+		t.Errorf("control characters in %q", lines[1])
 	}
 	var got struct {
 		Seq                          int
 		Session, Event, Host, Reason string
 		Port                         int
 	}
-	if err := json.Unmarshal([]byte(lines[0]), &got); err != nil {
+	if err := json.Unmarshal([]byte(lines[1]), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Seq != 1 || got.Session != "s" || got.Event != "net.deny" || got.Host != host || got.Port != 443 || got.Reason != "not_allowed" {
+	if got.Seq != 2 || got.Session != "s" || got.Event != "net.deny" || got.Host != host || got.Port != 443 || got.Reason != "not_allowed" {
 		t.Errorf("%+v", got)
 	}
 }
 
 func TestAuditIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	a, err := openAudit(dir, "s")
+	a, err := openAudit(dir, "s", record{Event: "session.start"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestAuditIsBounded(t *testing.T) {
 		a.door(egress.Event{Kind: "net.deny"})
 	}
 	a.write(record{Event: "session.end"})
-	a.close()
+	a.close(nil)
 	data, err := os.ReadFile(filepath.Join(dir, "audit.jsonl"))
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,8 @@
 // # Order of acts
 //
 //  1. The caller's descriptors are looked at (stdio.go): a directory ends the run before anything exists.
-//  2. The session's record is opened (audit.go): a run that cannot be recorded does not begin.
+//  2. The session's record is opened, its first line is written and room for the report is taken (audit.go): a run that cannot be
+//     recorded does not begin, and one whose next event cannot be written is ended there and then, behind walls that stand to its end.
 //  3. The secrets' values are asked for, so that the jail can have placeholders of their shape. They stay in the launcher, whose
 //     memory goes into no core file and, from the gateway's start on, is closed to the caller's other processes.
 //  4. The door is made and with it the session's certificate authority, whose certificate goes into the jail's trust stores.

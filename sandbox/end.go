@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -73,12 +71,9 @@ func (r *run) close(err error) error {
 	}
 	r.audit.write(record{Time: r.report.Finished, Event: "session.end", ExitCode: &r.report.ExitCode, EndedBy: r.report.EndedBy})
 	body, jerr := json.MarshalIndent(r.report, "", "  ")
-	if jerr == nil {
-		jerr = os.WriteFile(filepath.Join(r.dir, "report.json"), append(body, '\n'), 0o600)
-	}
-	if aerr := errors.Join(r.audit.close(), jerr, r.forgot); aerr != nil && err == nil {
+	if aerr := errors.Join(jerr, r.audit.close(append(body, '\n')), r.forgot); aerr != nil && err == nil {
 		// The command has run and its status stands; what is missing is the record, and that must not pass in silence.
-		err = &Error{Step: StepAudit, Err: aerr, Hint: "make room or set XDG_STATE_HOME"}
+		err = noRecord(aerr)
 		r.report.Error = &ReportError{Step: StepAudit, Message: aerr.Error()}
 	}
 	return err

@@ -76,7 +76,7 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 	}
 	r := &run{plan: plan, host: host, opts: opts, log: opts.Log, filter: make(chan compiled, 1)}
 	r.begin = sync.OnceValue(func() beginning { return plan.begin(host) })
-	r.report = &Report{Version: 1, Session: newSession(), Profile: plan.Profile, Project: plan.Project, Command: plan.Command.Argv,
+	r.report = &Report{Version: 1, Session: newSession(), Name: plan.Name, Profile: plan.Profile, Project: plan.Project, Command: plan.Command.Argv,
 		Started: time.Now(), Degraded: []string{}, Secrets: []egress.SecretCount{},
 		Net: ReportNet{Allowed: []egress.HostCount{}, Denied: []egress.DenialCount{}},
 		FS:  ReportFS{Quarantined: []string{}, DelayedExecution: []string{}}}
@@ -107,10 +107,11 @@ func (r *run) launch(ctx context.Context) error {
 	}
 	r.dir = filepath.Join(r.host.StateDir, "sessions", r.report.Session)
 	var err error
-	if r.audit, err = openAudit(r.dir, r.report.Session); err != nil {
-		return &Error{Step: StepAudit, Err: err, Hint: "the session's record must be writable: set XDG_STATE_HOME to a directory of yours"}
+	start := record{Time: r.report.Started, Event: "session.start", Name: r.plan.Name, Command: r.plan.Command.Argv,
+		Profile: r.plan.Profile, Project: r.plan.Project}
+	if r.audit, err = openAudit(r.dir, r.report.Session, start); err != nil {
+		return noRecord(err)
 	}
-	r.audit.write(record{Time: r.report.Started, Event: "session.start", Command: r.plan.Command.Argv, Profile: r.plan.Profile, Project: r.plan.Project})
 
 	go r.begin() // beside the launch
 	mounts := r.plan.Mounts
@@ -236,7 +237,7 @@ func (r *run) openDoor() error {
 // startCommand tells init what to run. init reads it when libcontainer has started it.
 func (r *run) startCommand() error {
 	if b := r.begin(); b.err != nil {
-		return &Error{Step: StepAudit, Err: b.err, Hint: "make room or set XDG_STATE_HOME to a directory of yours"}
+		return noRecord(b.err)
 	}
 	f := <-r.filter
 	if f.err != nil {
@@ -318,6 +319,8 @@ func (r *run) supervise(ctx context.Context) error {
 			grace = t.C
 		case <-grace:
 			return nil
+		case err := <-r.audit.failed:
+			return noRecord(err)
 		case <-ctx.Done():
 			return &Error{Step: StepCommand, Err: context.Cause(ctx)}
 		}

@@ -50,8 +50,8 @@ func (r *recordFile) open() error {
 	if err != nil {
 		return err
 	}
-	f.Close()
-	return r.dir.Remove(temporary)
+	_, err = f.Write(make([]byte, 4<<10)) // an empty file needs no room
+	return errors.Join(err, f.Close(), r.dir.Remove(temporary))
 }
 
 // create makes a file of ours beside FILE.
