@@ -11,6 +11,7 @@ import (
 type Report struct {
 	Version  int                  `json:"version"`
 	Session  string               `json:"session"`
+	Name     string               `json:"name,omitempty"` // of --name
 	Profile  string               `json:"profile"`
 	Project  string               `json:"project"`
 	Command  []string             `json:"command"`

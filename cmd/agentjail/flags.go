@@ -65,7 +65,7 @@ func (f *flags) groups() []group {
 			{name: "limit", value: "KEY=VALUE", usage: "bound memory, pids, cpus, files or wall (repeatable)", set: many(&f.limits)},
 			{name: "tty", value: "WHEN", usage: "give the command a terminal: auto (default), always or never", set: choice(&f.tty, "auto", "always", "never")},
 			{name: "allow-degraded", value: "WALL", usage: "run even though this wall cannot stand here (repeatable)", set: many(&f.degraded)},
-			{name: "name", value: "NAME", usage: "call the session NAME", set: one(&f.name)},
+			{name: "name", value: "NAME", usage: "call the session NAME; log, report and revoke take it for the ID", set: sessionName(&f.name)},
 		}},
 		{"What is told", []*option{
 			{name: "report", value: "FILE", usage: "write what happened to FILE, as JSON, also when it did not start", set: one(&f.out.report)},

@@ -19,7 +19,7 @@ import (
 
 func (a *app) logCommand() *subcommand {
 	return &subcommand{
-		name: "log", path: "agentjail log", args: "[ID]", usage: "show what a session did and what it was refused; default: the newest",
+		name: "log", path: "agentjail log", args: "[ID|NAME]", usage: "show what a session did and what it was refused; default: the newest",
 		groups: []group{{"Flags", []*option{
 			{name: "follow", short: "f", usage: "wait for more until the session ends", set: onOff(&a.flags.out.follow)},
 			a.flags.jsonFlag(),

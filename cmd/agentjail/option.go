@@ -87,6 +87,22 @@ func choice(into *string, words ...string) func(string) error {
 	}
 }
 
+// sessionName makes the setter of --name. A name begins with a letter and an ID with a digit, so neither is taken for the other.
+func sessionName(into *string) func(string) error {
+	return func(s string) error {
+		if !isSessionName(s) {
+			return fmt.Errorf("want a letter, then letters, digits, '.', '_' and '-', 64 at most")
+		}
+		*into = s
+		return nil
+	}
+}
+
+func isSessionName(s string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return s != "" && len(s) <= 64 && strings.Contains(letters, s[:1]) && strings.Trim(s, letters+"0123456789._-") == ""
+}
+
 // onOff makes the setter of a switch.
 func onOff(into *bool) func(string) error {
 	return func(s string) error {

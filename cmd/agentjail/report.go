@@ -13,7 +13,7 @@ import (
 
 func (a *app) reportCommand() *subcommand {
 	return &subcommand{
-		name: "report", path: "agentjail report", args: "[ID]", usage: "show how a session ended; default: the newest that ended",
+		name: "report", path: "agentjail report", args: "[ID|NAME]", usage: "show how a session ended; default: the newest that ended",
 		groups: []group{{"Flags", []*option{a.flags.jsonFlag()}}},
 		action: func(ctx context.Context, rest []string) error {
 			id, err := a.sessionID("report", rest)
@@ -52,6 +52,9 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 		fmt.Fprintf(tw, "%s\t%s\n", title, printable(fmt.Sprintf(format, args...)))
 	}
 	row("session", "%s", r.Session)
+	if r.Name != "" {
+		row("name", "%s", r.Name)
+	}
 	row("command", "%s", quote(r.Command...))
 	row("profile", "%s", r.Profile)
 	row("project", "%s", r.Project)

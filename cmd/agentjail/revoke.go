@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"github.com/agentjail/agentjail/sandbox"
@@ -13,7 +11,7 @@ import (
 
 func (a *app) revokeCommand() *subcommand {
 	return &subcommand{
-		name: "revoke", path: "agentjail revoke", args: "ID [SECRET]", usage: "end the use of a secret, or of all, in a running session",
+		name: "revoke", path: "agentjail revoke", args: "ID|NAME [SECRET]", usage: "end the use of a secret, or of all, in a running session",
 		about: "\nThe command goes on, and its next request with the secret is refused. It is for the rest of the session.",
 		example: []string{
 			"agentjail revoke 20260101-120000-0a1b2c3d # all of its secrets",
@@ -21,24 +19,23 @@ func (a *app) revokeCommand() *subcommand {
 		},
 		action: func(ctx context.Context, rest []string) error {
 			args := a.words.operands(rest)
-			if len(args) < 1 || len(args) > 2 {
-				return usage("agentjail revoke --help", "revoke takes the ID of a session and the name of a secret")
+			if len(args) < 1 || len(args) > 2 || args[0] == "" {
+				return usage("agentjail revoke --help", "revoke takes the ID or name of a session and the name of a secret")
 			}
 			host, err := sandbox.Probe(ctx)
 			if err != nil {
 				return err
 			}
-			id, secret := args[0], strings.Join(args[1:], "")
-			if id != filepath.Base(id) || strings.HasPrefix(id, ".") {
-				return usage("ls "+quote(filepath.Join(host.StateDir, "sessions")), "%q is not the ID of a session", id)
+			secret := strings.Join(args[1:], "")
+			id, err := findSession(host.StateDir, args[0], controlFile)
+			if err != nil {
+				return err
 			}
 			if len(args) == 2 && secret == "" {
 				return usage("agentjail revoke "+quote(id), "the name of the secret is empty")
 			}
 			names, err := sandbox.Revoke(ctx, host.StateDir, id, secret)
 			switch {
-			case errors.Is(err, fs.ErrNotExist):
-				return usage("ls "+quote(filepath.Join(host.StateDir, "sessions")), "there is no session %s", id)
 			case errors.Is(err, sandbox.ErrNotRunning):
 				return usage("agentjail report "+quote(id), "session %s is not running: nothing can use its secrets any more", id)
 			case err != nil:

@@ -52,7 +52,7 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 // failed writes the report of a run that did not get as far as sandbox.Run.
 func (a *app) failed(argv []string, started time.Time, err error) error {
 	r := &sandbox.Report{
-		Version: 1, Command: append([]string{}, argv...), Started: started, Finished: time.Now(),
+		Version: 1, Name: a.flags.name, Command: append([]string{}, argv...), Started: started, Finished: time.Now(),
 		ExitCode: exitFailed, EndedBy: "error",
 		Error: &sandbox.ReportError{Step: stepOf(err), Message: messageOf(err), Hint: hintOf(err)},
 	}
