@@ -22,7 +22,7 @@ type cgroup struct {
 	scope    *scope   // nil unless systemd holds the limits
 	counting bool     // it counts the jail's tasks
 	rest     []Limit  // every limit, for rlimits
-	notes    []string // defaults that this machine cannot enforce
+	unheld   []string // the names of defaults that this machine does not hold
 }
 
 // newCgroup finds a place for the limits and makes it: the gateway is added before it forks, so that everything in the jail is born
@@ -30,12 +30,7 @@ type cgroup struct {
 // is then named in the second result ("limits: memory"). Defaults that cannot be held are left out.
 func newCgroup(ctx context.Context, limits []Limit, session string, h *Host, allowDegraded bool) (*cgroup, []string, error) {
 	c := &cgroup{rest: limits}
-	var wanted []string
-	for _, l := range limits {
-		if name := controllerOf(l.Name); name != "" {
-			wanted = append(wanted, name)
-		}
-	}
+	wanted := controllersOf(limits)
 	if len(wanted) == 0 {
 		return c, nil, nil
 	}
@@ -80,7 +75,7 @@ func (c *cgroup) forget() (degraded []string) {
 		if l.Explicit {
 			degraded = append(degraded, "limits: "+l.Name)
 		} else {
-			c.notes = append(c.notes, "limits: "+l.Name)
+			c.unheld = append(c.unheld, l.Name)
 		}
 	}
 	c.limits, c.counting = nil, false
@@ -99,7 +94,7 @@ func (c *cgroup) settle(limits []Limit, chosen choice, f facts, h *Host, allowDe
 			c.counting = c.counting || name == "pids"
 		case name == "pids" && h.UID != 0 && countsTasks(h.FS): // RLIMIT_NPROC does it: rlimits
 		case !l.Explicit:
-			c.notes = append(c.notes, "limits: "+l.Name)
+			c.unheld = append(c.unheld, l.Name)
 		case allowDegraded:
 			degraded = append(degraded, "limits: "+l.Name)
 		default:

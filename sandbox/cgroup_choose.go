@@ -106,6 +106,16 @@ func controllerOf(limit string) string {
 	return ""
 }
 
+// controllersOf are those that a list of limits needs.
+func controllersOf(limits []Limit) (names []string) {
+	for _, l := range limits {
+		if name := controllerOf(l.Name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // unenforced says why the limits in missing cannot be held and what would help.
 func unenforced(missing []Limit, f facts, uid int, user string) *Error {
 	var names, controllers []string

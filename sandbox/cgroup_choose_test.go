@@ -132,14 +132,14 @@ func TestUnheldLimits(t *testing.T) {
 		allow    bool
 		held     string
 		degraded string
-		notes    string
+		unheld   string
 		hint     string // of the error
 	}{
 		"all held":                            {all, "memory pids cpu", v2, now, 1000, false, "memory pids cpus", "", "", ""},
 		"pids by rlimit":                      {all, "memory cpu", v2, now, 1000, false, "memory cpus", "", "", ""},
 		"pids by rlimit, kernel too old":      {all, "memory cpu", v2, old, 1000, false, "", "", "", "enable-linger"},
 		"pids by rlimit, root is exempt":      {all, "memory cpu", v2, now, 0, false, "", "", "", "container"},
-		"defaults fall silently":              {defaults, "", v2, old, 1000, false, "", "", "limits: memory,limits: pids,limits: cpus", ""},
+		"defaults fall silently":              {defaults, "", v2, old, 1000, false, "", "", "memory,pids,cpus", ""},
 		"asked for":                           {all, "", v1, now, 1000, false, "", "", "", "systemd.unified_cgroup_hierarchy=1"},
 		"asked for, controller not delegated": {all, "memory pids", systemd, now, 1000, false, "", "", "", "Delegate=cpu"},
 		"the user lets them fall":             {all, "pids", v2, now, 1000, true, "pids", "limits: memory,limits: cpus", "", ""},
@@ -152,14 +152,32 @@ func TestUnheldLimits(t *testing.T) {
 				if !ok || e.Step != StepCgroup || !strings.Contains(e.Hint, c.hint) || !strings.Contains(e.Hint, "--allow-degraded limits") || !strings.Contains(e.Error(), "--limit") {
 					t.Errorf("error = %v, want the hint %q", err, c.hint)
 				}
+				p := &Plan{Limits: slices.Clone(c.limits)}
+				p.markLimits(choice{covers: strings.Fields(c.covers)}, c.facts, &Host{UID: c.uid, User: "u", FS: c.files})
+				if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], e.Error()) || !strings.Contains(p.Notes[0], e.Hint) {
+					t.Errorf("notes %q, want the error of a run", p.Notes)
+				}
 				return
 			}
-			var held []string
+			p := &Plan{Limits: slices.Clone(c.limits)}
+			if c.allow {
+				p.Degraded = []string{"limits"}
+			}
+			p.markLimits(choice{covers: strings.Fields(c.covers)}, c.facts, &Host{UID: c.uid, User: "u", FS: c.files})
+			var held, unmarked []string
 			for _, l := range g.limits {
 				held = append(held, l.Name)
 			}
-			if err != nil || strings.Join(held, " ") != c.held || strings.Join(degraded, ",") != c.degraded || strings.Join(g.notes, ",") != c.notes {
-				t.Errorf("held %v, degraded %v, notes %v, %v", held, degraded, g.notes, err)
+			for _, l := range p.Limits {
+				if !l.Unenforced && !strings.HasSuffix(l.text(), "not enforceable here") && (l.Name != "pids" || g.counting) {
+					unmarked = append(unmarked, l.Name)
+				}
+			}
+			if !slices.Equal(held, unmarked) {
+				t.Errorf("held %v, and the plan says %v", held, unmarked)
+			}
+			if err != nil || strings.Join(held, " ") != c.held || strings.Join(degraded, ",") != c.degraded || strings.Join(g.unheld, ",") != c.unheld {
+				t.Errorf("held %v, degraded %v, unheld %v, %v", held, degraded, g.unheld, err)
 			}
 		})
 	}

@@ -45,6 +45,7 @@ func (r *run) end(err error) error {
 		for _, name := range r.cgroup.Hit() {
 			r.limitHit(name)
 		}
+		r.report.Unenforced = r.cgroup.unheld
 		if cerr := r.cgroup.Close(); cerr != nil && err == nil {
 			err = r.explain(StepCgroup, cerr)
 		}

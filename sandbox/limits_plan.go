@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +46,33 @@ func planLimits(l profiles.Limits, memory int64) ([]Limit, error) {
 		}
 	}
 	return out, nil
+}
+
+// CheckLimits marks the limits that this machine would not hold, for the person who reads the plan. It asks systemd, and changes nothing;
+// a run finds out for itself.
+func (p *Plan) CheckLimits(ctx context.Context, h *Host) error {
+	f, m, err := gatherFacts(ctx, h)
+	if err != nil {
+		return &Error{Step: StepCgroup, Err: err}
+	}
+	if m != nil {
+		m.Close()
+	}
+	p.markLimits(choose(controllersOf(p.Limits), f), f, h)
+	return nil
+}
+
+func (p *Plan) markLimits(chosen choice, f facts, h *Host) {
+	c := &cgroup{}
+	degraded, err := c.settle(p.Limits, chosen, f, h, p.allows("limits"))
+	if e, ok := err.(*Error); ok {
+		p.Notes = append(p.Notes, "a run ends with: "+e.Error()+"; "+e.Hint)
+		degraded, _ = c.settle(p.Limits, chosen, f, h, true)
+	}
+	for i := range p.Limits {
+		l := &p.Limits[i]
+		l.Unenforced = slices.Contains(degraded, "limits: "+l.Name) || slices.Contains(c.unheld, l.Name)
+	}
 }
 
 func parseBytes(text string, into *Limit) (err error) {

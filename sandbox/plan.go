@@ -36,6 +36,9 @@ type Plan struct {
 	Bounded bool     `json:"bounded,omitempty"`
 	// Notes are what a person should know and no line above says: a source that is missing, a link that leads nowhere.
 	Notes []string `json:"notes,omitempty"`
+	// Warnings are words of a flag, most likely mistyped, that mean nothing here. A run says them; what would leave the user with less
+	// protection than was asked for is an error instead.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Setting is one value and why it is so.
@@ -132,8 +135,10 @@ type Limit struct {
 	Duration time.Duration `json:"duration,omitempty"` // nanoseconds
 	// Explicit: the user or a profile asked for it; one that cannot be enforced ends the run. The built-in defaults are
 	// enforced where the machine allows it.
-	Explicit bool   `json:"explicit,omitempty"`
-	Why      string `json:"why"`
+	Explicit bool `json:"explicit,omitempty"`
+	// Unenforced: this machine does not hold it, as far as CheckLimits was asked.
+	Unenforced bool   `json:"unenforced,omitempty"`
+	Why        string `json:"why"`
 }
 
 // Watch is a protected path that no mount can hold, so it is looked at when the run ends and named in the report as delayed

@@ -75,9 +75,9 @@ func (p *Plan) Print(w io.Writer) error {
 	for _, wall := range p.Degraded {
 		section("may fall: " + wall + "  # --allow-degraded")
 	}
-	if len(p.Notes) > 0 {
+	if notes := slices.Concat(p.Warnings, p.Notes); len(notes) > 0 {
 		section("notes")
-		for _, n := range p.Notes {
+		for _, n := range notes {
 			fmt.Fprintf(out, "  %s\n", printable(n))
 		}
 	}
@@ -259,6 +259,13 @@ func (w Watch) state() string {
 }
 
 func (l Limit) text() string {
+	if l.Unenforced {
+		return l.bound() + ", not enforceable here"
+	}
+	return l.bound()
+}
+
+func (l Limit) bound() string {
 	switch {
 	case l.Bytes != 0:
 		return fmt.Sprintf("%d bytes", l.Bytes)

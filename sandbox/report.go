@@ -9,23 +9,25 @@ import (
 
 // Report is what happened, version 1 (see README, "Report").
 type Report struct {
-	Version  int                  `json:"version"`
-	Session  string               `json:"session"`
-	Name     string               `json:"name,omitempty"` // of --name
-	Profile  string               `json:"profile"`
-	Project  string               `json:"project"`
-	Command  []string             `json:"command"`
-	Started  time.Time            `json:"started"`
-	Finished time.Time            `json:"finished"`
-	ExitCode int                  `json:"exit_code"`
-	Signal   string               `json:"signal,omitempty"` // SIGTERM, when the command was killed by one
-	EndedBy  string               `json:"ended_by"`         // command, signal, limit, tripwire, error
-	Error    *ReportError         `json:"error,omitempty"`
-	Degraded []string             `json:"degraded"`
-	Net      ReportNet            `json:"net"`
-	FS       ReportFS             `json:"fs"`
-	Limits   []string             `json:"limits,omitempty"` // limits that were hit, by name
-	Secrets  []egress.SecretCount `json:"secrets"`
+	Version  int          `json:"version"`
+	Session  string       `json:"session"`
+	Name     string       `json:"name,omitempty"` // of --name
+	Profile  string       `json:"profile"`
+	Project  string       `json:"project"`
+	Command  []string     `json:"command"`
+	Started  time.Time    `json:"started"`
+	Finished time.Time    `json:"finished"`
+	ExitCode int          `json:"exit_code"`
+	Signal   string       `json:"signal,omitempty"` // SIGTERM, when the command was killed by one
+	EndedBy  string       `json:"ended_by"`         // command, signal, limit, tripwire, error
+	Error    *ReportError `json:"error,omitempty"`
+	Degraded []string     `json:"degraded"`
+	Net      ReportNet    `json:"net"`
+	FS       ReportFS     `json:"fs"`
+	Limits   []string     `json:"limits,omitempty"` // limits that were hit, by name
+	// Unenforced are the default limits that this machine does not hold, by name. One that somebody asked for stands in Degraded.
+	Unenforced []string             `json:"unenforced,omitempty"`
+	Secrets    []egress.SecretCount `json:"secrets"`
 
 	Interrupt Interrupt `json:"-"`
 }

@@ -18,8 +18,11 @@ func (a *app) planCommand() *subcommand {
 		},
 		groups: append(a.flags.groups(), group{"The answer", []*option{a.flags.jsonFlag()}}), jail: true,
 		action: func(ctx context.Context, rest []string) error {
-			plan, _, err := a.prepare(ctx, a.words.command(rest))
+			plan, host, err := a.prepare(ctx, a.words.command(rest))
 			if err != nil {
+				return err
+			}
+			if err := plan.CheckLimits(ctx, host); err != nil {
 				return err
 			}
 			if a.flags.out.json {

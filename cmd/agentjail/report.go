@@ -69,6 +69,9 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 	for _, wall := range r.Degraded {
 		row("degraded", "%s", wall)
 	}
+	for _, limit := range r.Unenforced {
+		row("default", "limit %s not enforceable here", limit)
+	}
 	for _, limit := range r.Limits {
 		row("limit", "%s was reached", limit)
 	}
