@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -55,6 +56,9 @@ func (w *planner) environ() error {
 	for _, it := range w.profile.Env.Pass {
 		if !validPattern(it.Value) {
 			return planError("letters, digits and _; * and ? as in a shell", "%s: %q is no variable's name or pattern", it.Why, it.Value)
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(host)), func(name string) bool { return matches(it.Value, name) }) {
+			w.warn(it, "your environment has no such variable, so none is passed")
 		}
 		for name := range host {
 			if !slices.Contains(ours, name) && matches(it.Value, name) && (it.Value == name || !matchesAny(neverByGlob, name)) {

@@ -19,6 +19,7 @@ type hidden struct {
 	onlyDir  bool
 	anchored bool
 	why      string
+	met      bool // something matched
 }
 
 func parseHidden(it profiles.Item) (hidden, error) {
@@ -100,16 +101,33 @@ func (w *planner) hide() error {
 			}
 		}
 	}
-	return nil
-}
-
-func matchHidden(patterns []hidden, name []string, e fs.DirEntry) *hidden {
-	for i := range patterns {
-		if h := &patterns[i]; (!h.onlyDir || e.IsDir()) && matchParts(h.parts, name) {
-			return h
+	for i, it := range w.profile.FS.Hide {
+		if byFlag(it) && !patterns[i].met && !w.masked(it.Value) {
+			return planError("mind the spelling; a pattern that need not match belongs into a profile's fs.hide",
+				"--hide %s: nothing in %s matches, so nothing would be hidden", it.Value, w.plan.Project)
 		}
 	}
 	return nil
+}
+
+// matchHidden gives the first of the patterns that match.
+func matchHidden(patterns []hidden, name []string, e fs.DirEntry) (first *hidden) {
+	for i := range patterns {
+		if h := &patterns[i]; (!h.onlyDir || e.IsDir()) && matchParts(h.parts, name) {
+			h.met = true
+			if first == nil {
+				first = h
+			}
+		}
+	}
+	return first
+}
+
+// masked says whether a path of the project exists below a directory that is hidden, where nobody looks for matches.
+func (w *planner) masked(name string) bool {
+	p, err := follow(w.files, path.Join(w.plan.Project, name))
+	m := w.tree.cover(p.path)
+	return err == nil && m != nil && m.Kind == KindMask
 }
 
 func (w *planner) mask(name string, e fs.DirEntry, h *hidden) {

@@ -109,7 +109,7 @@ func refusedBind(h *Host, home, name string, write bool) string {
 // must exist; a profile is written for many machines, so what is missing there is a note.
 func (w *planner) binds(home string) error {
 	bind := func(it profiles.Item, write bool) error {
-		flag := strings.HasPrefix(it.Why, "--")
+		flag := byFlag(it)
 		base := w.plan.Project
 		if flag {
 			base = w.host.Dir

@@ -152,6 +152,16 @@ func (w *planner) note(format string, args ...any) {
 	}
 }
 
+// warn notes a flag that does nothing. A profile is written for many machines and projects, so of its wishes nothing is said.
+func (w *planner) warn(it profiles.Item, format string, args ...any) {
+	if byFlag(it) {
+		w.plan.Warnings = append(w.plan.Warnings, it.Why+" "+it.Value+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+// byFlag says whether a wish was made on the command line.
+func byFlag(it profiles.Item) bool { return strings.HasPrefix(it.Why, "--") }
+
 func planError(hint, format string, args ...any) *Error {
 	return &Error{Step: StepPlan, Err: fmt.Errorf(format, args...), Hint: hint}
 }

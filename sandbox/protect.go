@@ -107,6 +107,7 @@ var projectGuards = []guarded{
 type guards struct {
 	w      *planner
 	except []string // unprotected, relative to the project
+	lifted []bool   // of each in except, whether there was something to lift
 	err    error    // the first path that could not be looked at
 }
 
@@ -120,6 +121,7 @@ func (w *planner) protect() error {
 		}
 		g.except = append(g.except, rel)
 	}
+	g.lifted = make([]bool, len(g.except))
 	for _, p := range projectGuards {
 		if strings.Contains(p.path, "*") {
 			g.guardMatching(p)
@@ -139,6 +141,14 @@ func (w *planner) protect() error {
 		}
 		// What was asked for by name is not undone by a wider unprotect.
 		g.at(path.Join(w.plan.Project, rel), guarded{why: it.Why})
+		if _, err := follow(w.files, path.Join(w.plan.Project, rel)); missing(err) {
+			w.warn(it, "there is no such path; if the run creates it, that is not prevented but told at the end")
+		}
+	}
+	for i, it := range w.profile.FS.Unprotect {
+		if !g.lifted[i] {
+			w.warn(it, "no built-in protection is there to lift")
+		}
 	}
 	return g.err
 }
@@ -164,8 +174,13 @@ func (g *guards) guard(root, label string, what guarded) {
 	}
 }
 
-func (g *guards) excepted(label string) bool {
-	return slices.ContainsFunc(g.except, func(e string) bool { return e == "." || within("/"+label, "/"+e) })
+func (g *guards) excepted(label string) (is bool) {
+	for i, e := range g.except {
+		if e == "." || within("/"+label, "/"+e) {
+			g.lifted[i], is = true, true
+		}
+	}
+	return is
 }
 
 // guardMatching protects what matches a pattern in the project's top, and watches for more.

@@ -42,6 +42,9 @@ func (f *flags) layer(dir string) (*profiles.Profile, error) {
 			return nil, usage("agentjail run --limit memory=4GiB", "--limit %s: %w", l, err)
 		}
 	}
+	if f.net.mode == "none" && len(f.net.allow) > 0 {
+		return nil, usage("leave one of the two out", "--allow %s with --net none: without a network nothing can be reached", f.net.allow[0])
+	}
 	if err := p.Check(); err != nil {
 		return nil, usage("agentjail run --help", "%w", err)
 	}

@@ -12,7 +12,7 @@ import (
 func TestLayer(t *testing.T) {
 	f := flags{
 		files:  fileFlags{ro: []string{"lib,with,commas", "/opt/x", "~/y"}, hide: []string{"*.pem"}, home: "persistent"},
-		net:    netFlags{mode: "none", allow: []string{"a.example.com", "@npm"}, deny: []string{"b.example.com:22"}},
+		net:    netFlags{mode: "door", allow: []string{"a.example.com", "@npm"}, deny: []string{"b.example.com:22"}},
 		env:    []string{"TERM", "CI=1", "LIST=a=b,c", "EMPTY="},
 		limits: []string{"memory=4GiB", "wall=1h30m", "memory=2GiB"},
 	}
@@ -28,7 +28,7 @@ func TestLayer(t *testing.T) {
 			Home: item("persistent", "--home"),
 		},
 		Net: profiles.Net{
-			Mode:  item("none", "--net"),
+			Mode:  item("door", "--net"),
 			Allow: []profiles.Item{item("a.example.com", "--allow"), item("@npm", "--allow")},
 			Deny:  []profiles.Item{item("b.example.com:22", "--deny")},
 		},
@@ -57,6 +57,7 @@ func TestLayerRefuses(t *testing.T) {
 		{flags{net: netFlags{allow: []string{"https://a.example.com"}}}, "--allow"},
 		{flags{net: netFlags{allow: []string{"127.1"}}}, "--allow"},
 		{flags{net: netFlags{allow: []string{"a.example.com,b.example.com"}}}, "--allow"},
+		{flags{net: netFlags{mode: "none", allow: []string{"a.example.com"}}}, "--allow a.example.com with --net none"},
 		{flags{files: fileFlags{protect: []string{"../x"}}}, "--protect"},
 	} {
 		if _, err := test.flags.layer("/p"); err == nil || !strings.Contains(err.Error(), test.want) {

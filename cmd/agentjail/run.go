@@ -39,6 +39,9 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 	if err != nil {
 		return a.failed(argv, started, err)
 	}
+	for _, w := range plan.Warnings {
+		a.ui.warn("%s", w)
+	}
 	options := sandbox.Options{Stdio: a.Stdio, Log: a.logger()}
 	report, err := sandbox.Run(ctx, plan, host, options)
 	a.code, a.died = report.ExitCode, report.Interrupt
