@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/agentjail/agentjail/profiles"
+	"github.com/agentjail/agentjail/seccomp"
 )
 
 // planner is a plan while it is made. Its methods stand in the files that are named after what they plan.
@@ -64,6 +65,21 @@ func NewPlan(p *profiles.Profile, r Request, h *Host) (*Plan, error) {
 	return w.plan, nil
 }
 
+// CheckProfile says whether this machine can grant what a profile wishes, without a project and a command, by the acts of NewPlan. The
+// notes are what is left out here. Bundles are names until somebody asks for them, and are not looked at.
+func CheckProfile(p *profiles.Profile, h *Host) (notes []string, err error) {
+	checked := *p
+	checked.Net.Allow = slices.DeleteFunc(slices.Clone(p.Net.Allow), func(it profiles.Item) bool { return strings.HasPrefix(it.Value, "@") })
+	w := &planner{profile: &checked, host: h, files: &onceFiles{h.FS, make(map[string]stat)}, plan: &Plan{Project: h.Dir}}
+	w.home = resolvedHome(w.files, h.Home).path
+	for _, act := range []func() error{w.flags, w.network, w.limits, func() error { return w.binds(w.home) }} {
+		if err := act(); err != nil {
+			return nil, err
+		}
+	}
+	return w.plan.Notes, nil
+}
+
 // flags checks the words of the request that need no look at the machine.
 func (w *planner) flags() error {
 	if w.plan.TTY == "" {
@@ -77,7 +93,14 @@ func (w *planner) flags() error {
 			return planError("the walls are "+strings.Join(walls, ", "), "--allow-degraded %q: no such wall", wall)
 		}
 	}
+	var groups []string
+	for _, g := range seccomp.Groups() {
+		groups = append(groups, g.Name)
+	}
 	for _, it := range w.profile.Syscalls {
+		if !slices.Contains(groups, it.Value) {
+			return planError("the groups are "+strings.Join(groups, ", "), "%s: there is no group of system calls %q", it.Why, it.Value)
+		}
 		if !slices.ContainsFunc(w.plan.Syscalls, func(s Setting) bool { return s.Value == it.Value }) {
 			w.plan.Syscalls = append(w.plan.Syscalls, Setting(it))
 		}

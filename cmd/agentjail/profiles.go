@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"text/tabwriter"
 
-	"github.com/agentjail/agentjail/profiles"
 	"github.com/agentjail/agentjail/sandbox"
 )
 
@@ -26,7 +24,7 @@ func (a *app) profilesCommand() *subcommand {
 			{name: "list", path: "agentjail profiles list", usage: "list the profiles", groups: answer(), action: list},
 			{name: "show", path: "agentjail profiles show", args: "NAME|FILE", usage: "show what a profile wishes, merged with those that it extends",
 				groups: answer(), action: a.showProfile},
-			{name: "check", path: "agentjail profiles check", args: "FILE", usage: "say whether a file is a good profile", groups: answer(),
+			{name: "check", path: "agentjail profiles check", args: "NAME|FILE...", usage: "say whether profiles are good ones, on this machine", groups: answer(),
 				action: a.checkProfile},
 		},
 	}
@@ -71,27 +69,50 @@ func (a *app) showProfile(ctx context.Context, rest []string) error {
 	return printProfile(a.Out, p)
 }
 
-func (a *app) checkProfile(_ context.Context, rest []string) error {
+// verdict is what check says of one profile.
+type verdict struct {
+	Profile  string   `json:"profile"` // as given
+	OK       bool     `json:"ok"`
+	Warnings []string `json:"warnings,omitempty"`
+	Error    string   `json:"error,omitempty"`
+	Hint     string   `json:"hint,omitempty"`
+}
+
+// checkProfile loads each profile as run would and asks whether this machine can grant it.
+func (a *app) checkProfile(ctx context.Context, rest []string) error {
 	args := a.words.operands(rest)
-	if len(args) != 1 {
-		return usage("agentjail profiles check ./my.toml", "check takes one file")
+	if len(args) == 0 {
+		return usage("agentjail profiles check ./my.toml", "check takes the names or files of profiles")
 	}
-	data, err := os.ReadFile(args[0])
+	host, err := sandbox.Probe(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = profiles.Parse(args[0], data)
-	if a.flags.out.json {
-		verdict := struct {
-			File  string `json:"file"`
-			OK    bool   `json:"ok"`
-			Error string `json:"error,omitempty"`
-			Hint  string `json:"hint,omitempty"`
-		}{File: args[0], OK: err == nil}
-		if err != nil {
-			verdict.Error, verdict.Hint, a.code = err.Error(), hintOf(err), exitFailed
+	verdicts := []verdict{}
+	for _, ref := range args {
+		v := verdict{Profile: ref}
+		p, err := library(host).Load([]string{ref}, "")
+		if err == nil {
+			v.Warnings, err = sandbox.CheckProfile(p, host)
 		}
-		return a.answer(verdict)
+		if v.OK = err == nil; !v.OK {
+			v.Error, v.Hint, a.code = err.Error(), hintOf(err), exitFailed
+		}
+		verdicts = append(verdicts, v)
+		if a.flags.out.json {
+			continue
+		}
+		for _, w := range v.Warnings {
+			a.ui.warn("%s", w)
+		}
+		if !v.OK {
+			a.ui.fail(err)
+		} else if _, err := fmt.Fprintf(a.Out, "%s: ok\n", printable(ref)); err != nil {
+			return err
+		}
 	}
-	return err
+	if a.flags.out.json {
+		return a.answer(verdicts)
+	}
+	return nil
 }
