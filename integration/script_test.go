@@ -20,7 +20,8 @@ import (
 // empty git work tree; HOME is $WORK/home and holds a key that nobody in a jail may ever read: $HOME/.ssh/id_ed25519, with the words
 // "a private key". agentjail is on PATH. Servers on loopback, alive for the whole test:
 //
-//	$HTTP_ADDR  $HTTPS_ADDR  web: /hello, /echo (the request), /bytes?n=, /sum (POST), /sse, /git/hello.git, /v1/messages
+//	$HTTP_ADDR  $HTTPS_ADDR  web: /hello, /echo (the request), /bytes?n=, /sum (POST), /sse, /git/hello.git, /v1/messages, and what
+//	                         hold_test.go has
 //	$ECHO_ADDR               sends back what it gets; half-closes when the peer does
 //	$HTTPS_CA                the certificate authority of $HTTPS_ADDR
 //
@@ -32,6 +33,7 @@ import (
 //	control CMD...         exec, outside of any jail: the proof that the attack next to it works where no wall stands
 //	expand FILE...         replaces $NAME in the files by the environment
 //	probe FILE             puts testdata/probe.c, compiled, at FILE
+//	claude                 installs Claude Code for this script and puts it on PATH
 //	sshd                   starts an OpenSSH server for this script, at $SSH_ADDR, key in $WORK/key
 //	[!] asked HOST [WORD]  the web servers have (not) seen a request for HOST [whose path or body holds WORD]
 //
@@ -202,6 +204,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 				ts.Fatalf("a request for %q reached the server: %v", args, saw)
 			}
 		},
+		"claude": installClaude,
 		"sshd": func(ts *testscript.TestScript, _ bool, _ []string) {
 			addr, stop, err := startSSHD(ts.MkAbs(".."))
 			ts.Check(err)

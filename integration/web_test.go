@@ -32,6 +32,7 @@ type webServers struct {
 	HTTP, HTTPS, Echo string // addresses
 	CAFile            string
 	repositories      string
+	holds             holds
 
 	mu   sync.Mutex
 	seen []string // "HOST PATH BODY-START"
@@ -92,7 +93,9 @@ func (w *webServers) handler() http.Handler {
 		fmt.Fprintf(rw, "%d %x %v\n", n, sum.Sum(nil), err)
 	})
 	mux.HandleFunc("/sse", sendEvents)
-	mux.HandleFunc("/v1/messages", sendMessage)
+	mux.HandleFunc("/v1/messages", w.holds.hold(sendMessage))
+	mux.HandleFunc("/held", w.holds.held)
+	mux.HandleFunc("/release", w.holds.release)
 	mux.Handle("/git/", &cgi.Handler{
 		Path: "/usr/lib/git-core/git-http-backend", Root: "/git",
 		Env: []string{"GIT_PROJECT_ROOT=" + w.repositories, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=t"},

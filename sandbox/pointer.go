@@ -76,10 +76,29 @@ func disguise(data []byte, placeholders map[string]string) ([]byte, error) {
 			return nil, err
 		}
 		at.set(given(placeholder))
+		lastLong(at.object)
 	}
 	kept, _ := prune(document)
 	out, err := json.MarshalIndent(plain(kept), "", "  ")
 	return append(out, '\n'), err
+}
+
+// lastLong moves the time at which a token runs out, which stands beside it, to 2100. The copy's placeholder does not run out: the door
+// puts the token that the host's file has by then in its place. A program that reads here that its token is too old would ask for a
+// new one by itself, and stop when it is refused.
+func lastLong(object map[string]any) {
+	const year2100 = 4102444800
+	for _, name := range []string{"expiresAt", "expires_at", "expiry_date"} {
+		n, ok := object[name].(json.Number)
+		if !ok {
+			continue
+		}
+		if at, err := n.Float64(); err == nil && at > 1e11 {
+			object[name] = json.Number(strconv.Itoa(year2100 * 1000)) // in milliseconds
+		} else if err == nil {
+			object[name] = json.Number(strconv.Itoa(year2100))
+		}
+	}
 }
 
 // given is a placeholder while it stands in a document.

@@ -285,7 +285,7 @@ func TestUnusableValues(t *testing.T) {
 func TestCredentialFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "auth.json")
-	body := `{"oauth":{"accessToken":"` + realKey + `","refreshToken":"refresh-0123456789abcdef","expiresAt":12345678901234567890,"scopes":["a","b"],"kind":"max","deep":{"x":1}},` +
+	body := `{"oauth":{"accessToken":"` + realKey + `","refreshToken":"refresh-0123456789abcdef","expiresAt":1700000000000,"expires_at":1700000000,"number":12345678901234567890,"scopes":["a","b"],"kind":"max","deep":{"x":1}},` +
 		`"others":{"accessToken":"other-0123456789abcdef"},"apiKey":"third-0123456789abcdef","tokenType":"Bearer","last":"2026","n":null}`
 	if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func TestCredentialFile(t *testing.T) {
 			t.Errorf("%s is in the copy: %s", bad, got)
 		}
 	}
-	for _, good := range []string{k.secrets[0].placeholder, k.secrets[1].placeholder, "12345678901234567890", `"max"`, `"Bearer"`, `"2026"`, `"n": null`} {
+	for _, good := range []string{k.secrets[0].placeholder, k.secrets[1].placeholder, "12345678901234567890", `"expiresAt": 4102444800000,`, `"expires_at": 4102444800,`, `"max"`, `"Bearer"`, `"2026"`, `"n": null`} {
 		if !strings.Contains(got, good) {
 			t.Errorf("%s is not in the copy: %s", good, got)
 		}
