@@ -59,6 +59,7 @@
 //
 //   - mounts: the host's files, but for the project and the read-only system; renaming or writing protected paths of the project.
 //     A mount that a change on the host lifts is put back (guard.go), and what is not as it was is named at the end (watch.go).
+//     The directories on the way to the project are read-only, so that nothing is written there and lost (beside.go).
 //   - user namespace U1 and no_new_privs: every capability, setuid and file capabilities, further namespaces, PID 1 and its memory.
 //   - pid, ipc, uts, cgroup: seeing or signalling other processes; shared memory, queues and names of the host.
 //   - network namespace: every address but the door's; the host's loopback and abstract sockets.

@@ -53,6 +53,7 @@ func NewPlan(p *profiles.Profile, r Request, h *Host) (*Plan, error) {
 		func() error { return w.command(r.Argv) },
 		w.protect,
 		w.hide,
+		w.beside,
 		func() error { w.trust(); return nil },
 		w.environ,
 		w.keepOurs,

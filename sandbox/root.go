@@ -119,6 +119,25 @@ func (a *assembler) assemble() error {
 			return fmt.Errorf("%s %s: %w", a.mounts[i].Kind, a.mounts[i].Target, err)
 		}
 	}
+	return a.seal()
+}
+
+// seal makes file systems of our own read-only, themselves alone, when the mount points in them have been made.
+func (a *assembler) seal() error {
+	for i := range a.mounts {
+		m := &a.mounts[i]
+		if m.Kind != KindTmpfs || !m.ReadOnly {
+			continue
+		}
+		fd, err := a.walk(m.Target)
+		if err == nil {
+			err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+			unix.Close(fd)
+		}
+		if err != nil {
+			return fmt.Errorf("make %s read-only: %w", m.Target, err)
+		}
+	}
 	return nil
 }
 
@@ -151,9 +170,6 @@ func mountFlags(m *Mount) uintptr {
 	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
 	if m.NoExec {
 		flags |= unix.MS_NOEXEC
-	}
-	if m.ReadOnly {
-		flags |= unix.MS_RDONLY
 	}
 	return flags
 }
