@@ -80,7 +80,8 @@ func isKey(c byte) bool {
 // section reads what stands between the brackets: [section], [section "sub"] or the old [section.sub].
 func (r *gitReader) section() (section, sub string) {
 	head := r.while(func(c byte) bool { return c != ']' && c != '"' && c != '\n' })
-	section, sub, _ = strings.Cut(strings.ToLower(strings.TrimSpace(head)), ".")
+	word, _, _ := strings.Cut(strings.TrimSpace(head), " ") // git stops at the rest
+	section, sub, _ = strings.Cut(strings.ToLower(word), ".")
 	if r.peek() == '"' {
 		r.at++
 		var text strings.Builder
