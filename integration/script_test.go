@@ -20,8 +20,9 @@ import (
 // empty git work tree; HOME is $WORK/home and holds a key that nobody in a jail may ever read: $HOME/.ssh/id_ed25519, with the words
 // "a private key". agentjail is on PATH. Servers on loopback, alive for the whole test:
 //
-//	$HTTP_ADDR  $HTTPS_ADDR  web: /hello, /echo (the request), /bytes?n=, /sum (POST), /sse, /git/hello.git, /v1/messages, and what
+//	$HTTP_ADDR  $HTTPS_ADDR  web: /hello, /echo (the request), /bytes?n=, /sum (POST), /sse, /git/hello.git, /v1/messages, /files/, and what
 //	                         hold_test.go has
+//	$FILES                   the directory below /files/: a script makes one of its own in there
 //	$ECHO_ADDR               sends back what it gets; half-closes when the peer does
 //	$HTTPS_CA                the certificate authority of $HTTPS_ADDR
 //
@@ -154,7 +155,7 @@ func setup(env *testscript.Env) error {
 	}
 	env.Vars = append(env.Vars, "PATH="+path, "HOME="+home, "XDG_CONFIG_HOME="+home+"/.config", "XDG_STATE_HOME="+home+"/.local/state",
 		"XDG_CACHE_HOME="+home+"/.cache", "XDG_RUNTIME_DIR="+env.WorkDir+"/run", "TERM=xterm", "LANG=C.UTF-8", "SHELL=/bin/sh",
-		"HTTP_ADDR="+w.HTTP, "HTTPS_ADDR="+w.HTTPS, "ECHO_ADDR="+w.Echo, "HTTPS_CA="+w.CAFile, "DOOR="+door, "TESTDATA="+testdata)
+		"HTTP_ADDR="+w.HTTP, "HTTPS_ADDR="+w.HTTPS, "ECHO_ADDR="+w.Echo, "HTTPS_CA="+w.CAFile, "DOOR="+door, "FILES="+w.Files, "TESTDATA="+testdata)
 	env.Cd = project
 	git := exec.Command("git", "init", "-q", "-b", "main", project)
 	git.Env = append(env.Vars, "GIT_CONFIG_NOSYSTEM=1")

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -31,6 +32,7 @@ import (
 type webServers struct {
 	HTTP, HTTPS, Echo string // addresses
 	CAFile            string
+	Files             string // what is below /files/
 	repositories      string
 	holds             holds
 
@@ -43,7 +45,10 @@ func startWeb() (*webServers, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &webServers{CAFile: filepath.Join(dir, "ca.pem"), repositories: dir}
+	w := &webServers{CAFile: filepath.Join(dir, "ca.pem"), Files: filepath.Join(dir, "files"), repositories: dir}
+	if err := os.Mkdir(w.Files, 0o700); err != nil {
+		return nil, err
+	}
 	if err := w.makeRepository(); err != nil {
 		return nil, err
 	}
@@ -56,7 +61,8 @@ func startWeb() (*webServers, error) {
 		&w.HTTP: server.Serve,
 		&w.HTTPS: func(l net.Listener) error {
 			config := &tls.Config{GetCertificate: certificate, NextProtos: []string{"h2", "http/1.1"}}
-			return (&http.Server{Handler: w.handler(), TLSConfig: config, ReadHeaderTimeout: time.Minute}).ServeTLS(l, "", "")
+			quiet := log.New(io.Discard, "", 0) // who does not trust it is a test's affair
+			return (&http.Server{Handler: w.handler(), TLSConfig: config, ReadHeaderTimeout: time.Minute, ErrorLog: quiet}).ServeTLS(l, "", "")
 		},
 		&w.Echo: echo,
 	} {
@@ -94,6 +100,7 @@ func (w *webServers) handler() http.Handler {
 	})
 	mux.HandleFunc("/sse", sendEvents)
 	mux.HandleFunc("/v1/messages", w.holds.hold(sendMessage))
+	mux.Handle("/files/", http.StripPrefix("/files/", http.FileServer(http.Dir(w.Files))))
 	mux.HandleFunc("/held", w.holds.held)
 	mux.HandleFunc("/release", w.holds.release)
 	mux.Handle("/git/", &cgi.Handler{
