@@ -181,7 +181,16 @@ func (c *chain) named(name string, level int) error {
 		}
 		return c.extend(p, dir.source(name), name, i)
 	}
-	return profileError("agentjail profiles list shows the names", "no profile %s", name)
+	hint := "agentjail profiles list shows the names"
+	infos, _ := c.library.List() // broken ones are told when they are asked for
+	var names []string
+	for _, i := range infos {
+		names = append(names, i.Name)
+	}
+	if near := Nearest(name, names); near != "" {
+		hint = "did you mean " + near + "? " + hint
+	}
+	return profileError(hint, "no profile %s", name)
 }
 
 // extend adds what p extends and then p itself. A profile that extends its own name means the one that it hides: a user's

@@ -187,7 +187,11 @@ func (s *source) unknown(at unstable.Range, key string) error {
 	if parent != "" {
 		where = "[" + parent + "] has"
 	}
-	return s.errorAt(at, where+" "+strings.Join(known, ", "), "unknown key %s", key)
+	hint := where + " " + strings.Join(known, ", ")
+	if near := Nearest(key[strings.LastIndex(key, ".")+1:], known); near != "" {
+		hint = "did you mean " + near + "? " + hint
+	}
+	return s.errorAt(at, hint, "unknown key %s", key)
 }
 
 // decodeError words what go-toml found.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,8 @@ import (
 const (
 	defaultPids  = 4096
 	defaultFiles = 65536
+	// leastMemory holds the gateway, init and a small command. Bytes.
+	leastMemory = 32 << 20
 	// defaultMemoryPart of the machine's memory leaves the host responsive.
 	defaultMemoryPart = 0.75
 	// unknownMemory is assumed where /proc/meminfo cannot be read.
@@ -77,6 +80,9 @@ func (p *Plan) markLimits(chosen choice, f facts, h *Host) {
 
 func parseBytes(text string, into *Limit) (err error) {
 	into.Bytes, err = profiles.ParseBytes(text)
+	if err == nil && into.Bytes < leastMemory {
+		return fmt.Errorf("%s is less than the %d MiB that a jail needs before its command starts", text, leastMemory>>20)
+	}
 	return err
 }
 

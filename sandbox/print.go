@@ -49,8 +49,16 @@ func (p *Plan) Print(w io.Writer) error {
 	}
 	if len(p.Watch) > 0 {
 		section("watched (named at the end of the run when changed)")
+		folded := 0
 		for _, watch := range p.Watch {
+			if watch.builtIn() {
+				folded++
+				continue
+			}
 			line(watch.Why, watch.state(), word(watch.Path))
+		}
+		if folded > 0 {
+			line("tools of the host would run or obey them; --json names each", "missing", fmt.Sprintf("%d paths that are protected where they exist", folded))
 		}
 	}
 	p.printNetwork(section, line)
@@ -256,6 +264,11 @@ func (w Watch) state() string {
 		return "pattern"
 	}
 	return "missing"
+}
+
+// builtIn says that nothing stands at a path of our own long list.
+func (w Watch) builtIn() bool {
+	return w.state() == "missing" && !strings.HasPrefix(w.Why, "--") && !strings.Contains(w.Why, "fs.protect[")
 }
 
 func (l Limit) text() string {

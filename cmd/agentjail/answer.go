@@ -10,11 +10,21 @@ import (
 
 // answer prints v on standard output as indented JSON.
 func (a *app) answer(v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
+	text, err := indented(v)
 	if err != nil {
 		return err
 	}
-	return writeJSON(a.Out, append(b, '\n'))
+	return writeJSON(a.Out, text)
+}
+
+// indented is v as JSON that people read too: & stays &, for no browser gets it.
+func indented(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(v)
+	return b.Bytes(), err
 }
 
 // writeJSON writes JSON text in ASCII alone. JSON lets every character from U+0080 on stand for itself, among them the 8-bit forms

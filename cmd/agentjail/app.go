@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/agentjail/agentjail/profiles"
 	"github.com/agentjail/agentjail/sandbox"
 )
 
@@ -137,8 +138,11 @@ func (a *app) action(s *subcommand) cli.ActionFunc {
 func (a *app) onUsageError(s *subcommand) cli.OnUsageErrorFunc {
 	return func(_ *cli.Context, err error, _ bool) error {
 		a.at = s
-		if errors.Is(err, flag.ErrHelp) {
+		switch {
+		case errors.Is(err, flag.ErrHelp):
 			return a.help(s)
+		case s.name == "" && strings.HasSuffix(err.Error(), "not defined: -version"):
+			return a.printVersion()
 		}
 		return flagError(s, err)
 	}
@@ -148,10 +152,7 @@ func (a *app) onUsageError(s *subcommand) cli.OnUsageErrorFunc {
 func flagError(s *subcommand, err error) error {
 	text, hint := err.Error(), s.path+" --help"
 	if flag, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		if flag == "version" || flag == "v" {
-			hint = "agentjail version"
-		}
-		return usage(hint, "unknown flag %s", spelled(flag))
+		return usage(meant(s, flag, hint), "unknown flag %s", spelled(flag))
 	}
 	if flag, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return usage(hint, "%s needs a value", spelled(flag))
@@ -163,6 +164,23 @@ func flagError(s *subcommand, err error) error {
 		}
 	}
 	return usage(hint, "%s", text)
+}
+
+// meant is the hint for an unknown flag.
+func meant(s *subcommand, flag, otherwise string) string {
+	var names []string
+	for _, g := range s.groups {
+		for _, o := range g.options {
+			names = append(names, o.name)
+			if o.short != "" && strings.HasPrefix(flag, o.short) && len(flag) > 1 && profiles.Nearest(flag, []string{o.name}) == "" {
+				otherwise = "letters do not share a dash; write -" + o.short + " and what follows by itself, or --" + o.name
+			}
+		}
+	}
+	if near := profiles.Nearest(flag, names); near != "" && len(flag) > 1 {
+		return "did you mean --" + near + "? " + s.path + " --help"
+	}
+	return otherwise
 }
 
 // spelled puts the dashes before a flag's name.
@@ -185,9 +203,12 @@ func (a *app) root() *subcommand {
 		case len(rest) == 0 && len(a.words.tail) == 0 && len(a.words.head) == 0 && !a.words.dashed:
 			a.code = exitFailed // a script whose command came out empty must not take this for success
 			return a.summary(s)
-		case len(rest) == 1 && rest[0] == "help" && !a.words.dashed:
-			return usage("agentjail --help", "%q is not a subcommand", rest[0])
+		case len(rest) > 0 && rest[0] == "help" && !a.words.dashed:
+			return a.helpOn(s, rest[1:])
 		case len(rest) > 0:
+			if near := s.near(rest[0]); near != "" {
+				return usage(quote(a.words.corrected(rest)...), "%q is not a subcommand; did you mean %s? To run it as a command:", rest[0], near)
+			}
 			return usage(quote(a.words.corrected(rest)...), "%q is not a subcommand", rest[0])
 		}
 		return a.runJail(ctx, a.words.tail)

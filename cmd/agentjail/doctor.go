@@ -12,7 +12,8 @@ import (
 func (a *app) doctorCommand() *subcommand {
 	return &subcommand{
 		name: "doctor", path: "agentjail doctor", usage: "try each step of a launch on this machine and name the fix for each that fails",
-		groups: []group{{"Flags", []*option{a.flags.jsonFlag()}}},
+		example: []string{"agentjail doctor # FAIL needs its fix; weak is what a jail can do without"},
+		groups:  []group{{"Flags", []*option{a.flags.jsonFlag()}}},
 		action: func(ctx context.Context, rest []string) error {
 			if len(a.words.operands(rest)) > 0 {
 				return usage("agentjail doctor", "doctor takes no argument")

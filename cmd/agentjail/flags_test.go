@@ -106,6 +106,25 @@ func TestOneLine(t *testing.T) {
 	}
 }
 
+// TestExamples: each page of the help shows how it is said, with a remark.
+func TestExamples(t *testing.T) {
+	var walk func(s *subcommand)
+	walk = func(s *subcommand) {
+		if len(s.example) == 0 {
+			t.Errorf("%s --help has no example", s.path)
+		}
+		for _, e := range s.example {
+			if _, remark, _ := strings.Cut(e, " # "); remark == "" {
+				t.Errorf("%s --help: %q has no remark", s.path, e)
+			}
+		}
+		for _, sub := range s.subs {
+			walk(sub)
+		}
+	}
+	walk((&app{}).root())
+}
+
 // TestLater: what belongs to later issues is not offered.
 func TestLater(t *testing.T) {
 	root := (&app{}).root()

@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/agentjail/agentjail/profiles"
 )
 
 // help prints the page of a subcommand: how to say it, examples, one line a flag.
@@ -35,11 +38,39 @@ func (a *app) help(s *subcommand) error {
 	}
 	if s.name == "" {
 		p.line("")
-		p.line("agentjail SUBCOMMAND --help tells more of each.")
+		p.line("agentjail SUBCOMMAND --help, or agentjail help SUBCOMMAND, tells more of each; agentjail --version which build this is.")
 		p.line("Exit status: the command's own; 125 agentjail failed or refused, 124 wall-time limit, 126 cannot be executed,")
 		p.line("127 not found, 128+n killed by signal n. agentjail(1) is the manual.")
 	}
 	return p.err
+}
+
+// helpOn answers `agentjail help [SUBCOMMAND...]`.
+func (a *app) helpOn(s *subcommand, names []string) error {
+	for _, name := range names {
+		i := slices.IndexFunc(s.subs, func(sub *subcommand) bool { return sub.name == name })
+		if i < 0 {
+			return usage(s.path+" --help", "%s has no subcommand %q%s", s.path, name, didYouMean(s.near(name)))
+		}
+		s = s.subs[i]
+	}
+	return a.help(s)
+}
+
+// near is the subcommand that a mistyped word may have meant, or "".
+func (s *subcommand) near(word string) string {
+	var names []string
+	for _, sub := range s.subs {
+		names = append(names, sub.name)
+	}
+	return profiles.Nearest(word, names)
+}
+
+func didYouMean(near string) string {
+	if near == "" {
+		return ""
+	}
+	return ": did you mean " + near + "?"
 }
 
 // summary is what a bare `agentjail` gets.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -45,10 +47,23 @@ func (f *flags) layer(dir string) (*profiles.Profile, error) {
 	if f.net.mode == "none" && len(f.net.allow) > 0 {
 		return nil, usage("leave one of the two out", "--allow %s with --net none: without a network nothing can be reached", f.net.allow[0])
 	}
+	for _, address := range f.net.allow {
+		if at, err := netip.ParseAddrPort(address); err == nil {
+			return nil, literal(at)
+		} else if ip, err := netip.ParseAddr(address); err == nil {
+			return nil, literal(netip.AddrPortFrom(ip, 443))
+		}
+	}
 	if err := p.Check(); err != nil {
 		return nil, usage("agentjail run --help", "%w", err)
 	}
 	return p, nil
+}
+
+// literal explains why no address can be allowed, and what can.
+func literal(at netip.AddrPort) error {
+	return usage(fmt.Sprintf("give it a name, in a profile:\n[[net.rule]]\nhost = \"server.example\"\nports = [%d]\nconnect = %q", at.Port(), at),
+		"--allow %s: the door lets names through, not addresses: of an address nobody can tell which host was meant", at.Addr())
 }
 
 func item(flag, value string) profiles.Item {

@@ -20,6 +20,11 @@ import (
 func (a *app) logCommand() *subcommand {
 	return &subcommand{
 		name: "log", path: "agentjail log", args: "[ID|NAME]", usage: "show what a session did and what it was refused; default: the newest",
+		example: []string{
+			"agentjail log # the newest session",
+			"agentjail log -f # the running one, until it ends",
+			"agentjail log --json build | jq 'select(.event == \"net.deny\")' # one that --name build has named",
+		},
 		groups: []group{{"Flags", []*option{
 			{name: "follow", short: "f", usage: "wait for more until the session ends", set: onOff(&a.flags.out.follow)},
 			a.flags.jsonFlag(),
@@ -113,11 +118,13 @@ func (a *app) printEvent(line []byte) (string, error) {
 func value(v any) string {
 	s, ok := v.(string)
 	if !ok {
-		b, err := json.Marshal(v)
-		if err != nil {
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false) // a person reads it
+		if err := e.Encode(v); err != nil {
 			return "?"
 		}
-		return printable(string(b))
+		return printable(strings.TrimSuffix(b.String(), "\n"))
 	}
 	if s == "" || strings.ContainsAny(s, " \t\"'=\\") || printable(s) != s {
 		return fmt.Sprintf("%+q", s)

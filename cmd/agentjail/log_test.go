@@ -102,6 +102,7 @@ func TestValue(t *testing.T) {
 		{"\u202e", `"\u202e"`},
 		{"größe", "größe"},
 		{[]any{"a", "\u009b"}, `["a","\u009b"]`},
+		{[]any{"a<b>&c"}, `["a<b>&c"]`},
 		{true, "true"},
 	} {
 		if got := value(test.in); got != test.want {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"text/tabwriter"
 
+	"github.com/agentjail/agentjail/profiles"
 	"github.com/agentjail/agentjail/sandbox"
 )
 
@@ -13,19 +14,22 @@ func (a *app) profilesCommand() *subcommand {
 	answer := func() []group { return []group{{"Flags", []*option{a.flags.jsonFlag()}}} }
 	list := func(ctx context.Context, rest []string) error {
 		if args := a.words.operands(rest); len(args) > 0 {
-			return usage("agentjail profiles --help", "profiles has no %q: want list, show or check", args[0])
+			near := profiles.Nearest(args[0], []string{"list", "show", "check"})
+			return usage("agentjail profiles --help", "profiles has no %q: want list, show or check%s", args[0], didYouMean(near))
 		}
 		return a.listProfiles(ctx)
 	}
 	return &subcommand{
 		name: "profiles", path: "agentjail profiles", usage: "list, show and check profiles", groups: answer(), action: list,
-		about: "\nProfiles are looked for in $XDG_CONFIG_HOME/agentjail/profiles, in /etc/agentjail/profiles, and built in.",
+		about:   "\nProfiles are looked for in $XDG_CONFIG_HOME/agentjail/profiles, in /etc/agentjail/profiles, and built in.",
+		example: []string{"agentjail profiles # name, place and purpose of each", "agentjail profiles show claude # what it wishes"},
 		subs: []*subcommand{
-			{name: "list", path: "agentjail profiles list", usage: "list the profiles", groups: answer(), action: list},
+			{name: "list", path: "agentjail profiles list", usage: "list the profiles", groups: answer(), action: list,
+				example: []string{"agentjail profiles list --json | jq -r '.[].name' # the names alone"}},
 			{name: "show", path: "agentjail profiles show", args: "NAME|FILE", usage: "show what a profile wishes, merged with those that it extends",
-				groups: answer(), action: a.showProfile},
+				groups: answer(), action: a.showProfile, example: []string{"agentjail profiles show ./my.toml # each wish, and where it was made"}},
 			{name: "check", path: "agentjail profiles check", args: "NAME|FILE...", usage: "say whether profiles are good ones, on this machine", groups: answer(),
-				action: a.checkProfile},
+				action: a.checkProfile, example: []string{"agentjail profiles check ./my.toml claude # NAME: ok, or what is wrong"}},
 		},
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +23,9 @@ type recordFile struct {
 func openReport(name string) (*recordFile, error) {
 	if name == "" {
 		return &recordFile{}, nil
+	}
+	if name == "-" {
+		return nil, usage("--report /dev/stderr, or ./- for a file of that name", "--report -: standard output is the command's")
 	}
 	r := &recordFile{name: name}
 	if err := r.open(); err != nil {
@@ -66,9 +68,9 @@ func (r *recordFile) write(report *sandbox.Report) error {
 	if r == nil || r.name == "" {
 		return nil
 	}
-	text, err := json.MarshalIndent(report, "", "  ")
+	text, err := indented(report)
 	if err == nil {
-		err = r.put(append(text, '\n'))
+		err = r.put(text)
 	}
 	if err != nil {
 		return fmt.Errorf("--report %s: %w", r.name, err)

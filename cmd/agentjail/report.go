@@ -8,12 +8,17 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/agentjail/agentjail/netns/egress"
 	"github.com/agentjail/agentjail/sandbox"
 )
 
 func (a *app) reportCommand() *subcommand {
 	return &subcommand{
 		name: "report", path: "agentjail report", args: "[ID|NAME]", usage: "show how a session ended; default: the newest that ended",
+		example: []string{
+			"agentjail report # how the newest session ended, and what it was refused",
+			"agentjail report --json | jq .net.denied # the same as data",
+		},
 		groups: []group{{"Flags", []*option{a.flags.jsonFlag()}}},
 		action: func(ctx context.Context, rest []string) error {
 			id, err := a.sessionID("report", rest)
@@ -79,7 +84,10 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 		row("allowed", "%s: %s, %d bytes up, %d bytes down", hostPort(h.Host, h.Port), count(h.Connections, "connection"), h.Up, h.Down)
 	}
 	for _, d := range r.Net.Denied {
-		row("refused", "%s: %s, %d times", hostPort(d.Host, d.Port), d.Reason, d.Count)
+		row("refused", "%s %s (%s), %s", hostPort(d.Host, d.Port), d.Reason.Sentence(), d.Reason, count(d.Count, "time"))
+		for _, line := range wouldAllow(d) {
+			row("", "  %s", line)
+		}
 	}
 	for _, s := range r.Secrets {
 		row("secret", "%s: used in %s, %s with another credential refused", s.Name, count(s.Uses, "request"), count(s.Foreign, "request"))
@@ -91,6 +99,21 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 		row("changed", "%s: during the run, and the host may execute it", path)
 	}
 	return tw.Flush()
+}
+
+// wouldAllow is what the user can say next time, when a flag or a rule would do and the name is one.
+func wouldAllow(d egress.DenialCount) []string {
+	if _, bad := egress.Canonical(d.Host); bad != "" {
+		return nil
+	}
+	switch d.Reason {
+	case egress.NotAllowed, egress.Port:
+		return []string{"to allow it: --allow " + hostPort(d.Host, d.Port)}
+	case egress.NonPublic:
+		return []string{"to allow it, put this into a profile:", "[[net.rule]]", fmt.Sprintf("host = %q", d.Host), fmt.Sprintf("ports = [%d]", d.Port),
+			"private = true"}
+	}
+	return nil
 }
 
 // ending says in one line how a run ended.

@@ -98,29 +98,37 @@ func (a *app) tell(r *sandbox.Report) {
 	}
 }
 
-// refused says in one line what the door refused, "" when nothing was: the first few, each once.
+// refused says in one line what the door refused and why, "" when nothing was: one in words, several by the word for the reason.
 func refused(r *sandbox.Report) string {
 	const shown = 3
 	met := map[string]bool{}
 	for _, d := range r.Net.Denied {
 		met[d.Host] = met[d.Host] || d.Port != 0
 	}
-	var total int64
 	var list []string
+	var only string
 	for _, d := range r.Net.Denied {
 		if d.Port == 0 && met[d.Host] {
 			continue // the name was refused to the resolver, and again at the address that explains: one refusal to a person
 		}
-		total += d.Count
+		times := ""
+		if d.Count > 1 {
+			times = fmt.Sprintf(", %d times", d.Count)
+		}
+		where := printable(hostPort(d.Host, d.Port))
+		only = fmt.Sprintf("%s %s (%s%s)", where, d.Reason.Sentence(), d.Reason, times)
 		switch {
 		case len(list) < shown:
-			list = append(list, fmt.Sprintf("%s (%s)", printable(hostPort(d.Host, d.Port)), d.Reason))
+			list = append(list, fmt.Sprintf("%s (%s%s)", where, d.Reason, times))
 		case len(list) == shown:
 			list = append(list, "…")
 		}
 	}
-	if total == 0 {
+	switch len(list) {
+	case 0:
 		return ""
+	case 1:
+		return "refused: " + only
 	}
-	return fmt.Sprintf("%s refused: %s", count(total, "connection"), strings.Join(list, ", "))
+	return "refused: " + strings.Join(list, ", ")
 }

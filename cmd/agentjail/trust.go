@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"path/filepath"
 	"strings"
 
@@ -15,6 +15,7 @@ func (a *app) trustCommand() *subcommand {
 		name: "trust", path: "agentjail trust", args: "[DIR]", usage: "let a project's own " + profiles.ProjectFile + " widen the jail",
 		about: "\nPrints what the file asks for beyond the profile \"default\", and trusts exactly this content: changed by one byte, it is\n" +
 			"refused again. A file that only narrows needs no trust.",
+		example: []string{"agentjail trust # after you have read .agentjail.toml"},
 		action: func(ctx context.Context, rest []string) error {
 			host, dir, err := a.projectDir(ctx, "trust", rest)
 			if err != nil {
@@ -31,13 +32,17 @@ func (a *app) trustCommand() *subcommand {
 			if err != nil {
 				return err
 			}
-			wider := profiles.Widens(base, project)
-			for _, w := range wider {
-				if _, err := fmt.Fprintf(a.Out, "%s  (%s)\n", printable(w.Value), printable(w.Why)); err != nil {
-					return err
+			p, file := &page{w: a.Out}, printable(filepath.Join(dir, profiles.ProjectFile))
+			if wider := profiles.Widens(base, project); len(wider) == 0 {
+				p.line("%s only narrows the jail, which needs no trust.", file)
+			} else {
+				p.line("%s is trusted as it is now. Runs in this project get, beyond the profile \"default\":", file)
+				for _, w := range wider {
+					p.line("  %s  (%s)", printable(w.Value), printable(w.Why))
 				}
+				p.line("Changed by one byte it is refused again; %s takes the trust back.", quote("agentjail", "untrust", dir))
 			}
-			return trustStore(host).Add(dir, content)
+			return errors.Join(p.err, trustStore(host).Add(dir, content))
 		},
 	}
 }
@@ -45,6 +50,7 @@ func (a *app) trustCommand() *subcommand {
 func (a *app) untrustCommand() *subcommand {
 	return &subcommand{
 		name: "untrust", path: "agentjail untrust", args: "[DIR]", usage: "forget what was trusted of a project",
+		example: []string{"agentjail untrust ~/src/project # it may only narrow again"},
 		action: func(ctx context.Context, rest []string) error {
 			host, dir, err := a.projectDir(ctx, "untrust", rest)
 			if err != nil {

@@ -8,21 +8,26 @@ import (
 
 func (a *app) versionCommand() *subcommand {
 	return &subcommand{
-		name: "version", path: "agentjail version", usage: "tell which build this is",
-		groups: []group{{"Flags", []*option{a.flags.jsonFlag()}}},
+		name: "version", path: "agentjail version", usage: "tell which build this is; so does --version",
+		example: []string{"agentjail version --json # with the revision and the libraries that build the walls"},
+		groups:  []group{{"Flags", []*option{a.flags.jsonFlag()}}},
 		action: func(_ context.Context, rest []string) error {
 			if len(a.words.operands(rest)) > 0 {
 				return usage("agentjail version", "version takes no argument")
 			}
-			info, _ := debug.ReadBuildInfo()
-			v := versionOf(info)
-			if a.flags.out.json {
-				return a.answer(v)
-			}
-			_, err := fmt.Fprintln(a.Out, v)
-			return err
+			return a.printVersion()
 		},
 	}
+}
+
+func (a *app) printVersion() error {
+	info, _ := debug.ReadBuildInfo()
+	v := versionOf(info)
+	if a.flags.out.json {
+		return a.answer(v)
+	}
+	_, err := fmt.Fprintln(a.Out, v)
+	return err
 }
 
 // build is what the toolchain wrote into the binary, see runtime/debug.BuildInfo.

@@ -54,8 +54,8 @@ func (r Reason) status() int {
 	return http.StatusForbidden
 }
 
-// sentence says the reason in words; host and port are printed before it.
-func (r Reason) sentence() string {
+// Sentence says the reason in words; host and port are printed before it.
+func (r Reason) Sentence() string {
 	switch r {
 	case NotAllowed:
 		return "is not a host that this session may reach"
@@ -142,7 +142,7 @@ func explain(profile string, r *refusal) explanation {
 		where += ":" + strconv.Itoa(int(r.port))
 	}
 	e := explanation{Reason: r.reason, Host: host, Port: r.port, Profile: profile}
-	e.Error = fmt.Sprintf("agentjail: %s %s (%s; profile %q)", where, r.reason.sentence(), r.reason, profile)
+	e.Error = fmt.Sprintf("agentjail: %s %s (%s; profile %q)", where, r.reason.Sentence(), r.reason, profile)
 	if bad == "" && (r.reason == NotAllowed || r.reason == Port) {
 		e.Allow = "--allow " + where
 		e.Error += "; to allow it, start the session with " + e.Allow

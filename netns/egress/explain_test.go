@@ -39,10 +39,10 @@ func reasons(t *testing.T) []Reason {
 }
 
 func TestEveryReasonIsExplained(t *testing.T) {
-	other := Reason("no such reason").sentence()
+	other := Reason("no such reason").Sentence()
 	seen := map[string]Reason{}
 	for _, r := range reasons(t) {
-		s := r.sentence()
+		s := r.Sentence()
 		if s == other || seen[s] != "" {
 			t.Errorf("%s: no sentence of its own (%q, %s)", r, s, seen[s])
 		}
