@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // diskFiles is the real file system.
@@ -18,6 +20,11 @@ type diskFiles struct{}
 func (diskFiles) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
 
 func (diskFiles) Readlink(name string) (string, error) { return os.Readlink(name) }
+
+func (diskFiles) Capable(name string) bool {
+	n, err := unix.Lgetxattr(name, "security.capability", nil)
+	return err == nil && n > 0
+}
 
 // ReadFile opens with O_NONBLOCK, so that a FIFO in a project cannot stop a plan.
 func (diskFiles) ReadFile(name string, max int) ([]byte, error) {

@@ -37,7 +37,8 @@ func (g *guards) repositories() {
 	if err != nil {
 		w.note("%v: git repositories that earlier runs knew of are not looked at directly", err)
 	}
-	look := lookForRepos(w.plan.Project, known, w.files)
+	look := lookForRepos(w.plan.Project, known, w.files, w.plan.Identity.IDMap || w.plan.Identity.HostUID == 0)
+	g.setID(look)
 	w.plan.Repos, w.plan.Unread, w.plan.Bounded = look.repos, look.closed, look.beyond != ""
 	for _, dir := range look.closed {
 		w.note("%s cannot be read: git repositories in it that no earlier run knew of are not protected", dir)
