@@ -73,6 +73,9 @@ func ParseBytes(s string) (int64, error) {
 		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 		"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
 	}[s[len(digits):]]
+	if !ok && decimal(digits) && strings.Contains("KMGT", s[len(digits):]) {
+		return 0, fmt.Errorf("%q can mean two sizes: write %siB (powers of 1024) or %sB (of 1000)", s, s, s)
+	}
 	if !ok || !decimal(digits) {
 		return 0, fmt.Errorf("%q is not a size: write it like 512MiB or 8GiB", s)
 	}
@@ -113,7 +116,7 @@ func ParseCPUs(s string) (float64, error) {
 func ParseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration: write it like 90s, 30m or 8h", s)
+		return 0, fmt.Errorf("%q is not a time: write it like 90s, 30m or 8h; a day is 24h", s)
 	}
 	return d, positive(int64(d))
 }
