@@ -72,6 +72,7 @@ func (w *planner) environ() error {
 		}
 		e.set(s.Name, s.Value, s.Why)
 	}
+	w.gitShared(e)
 	if err := w.secretEnv(e, ours); err != nil {
 		return err
 	}

@@ -176,6 +176,9 @@ func (g *guards) obeyedBy(file, top string, depth int, left *int) {
 		return
 	}
 	for _, s := range gitConfig(data) {
+		if s.section == "core" && s.key == "sharedrepository" && g.w.tree.shows(file) {
+			g.w.shared = true
+		}
 		how, ok := s.names()
 		if !ok {
 			continue

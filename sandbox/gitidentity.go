@@ -40,6 +40,19 @@ func (w *planner) gitIdentity(e *environment) {
 	e.set("GIT_CONFIG_SYSTEM", gitSystemConfig, "the name and address for commits")
 }
 
+// gitShared has git leave the modes of a shared repository alone. With core.sharedRepository it gives each directory the set-group-id bit
+// and group's rights by chmod(2), also one that has both, and the filter refuses the bit because it cannot tell a directory from a file: no
+// commit could be made. The kernel hands the bit and the group down by itself; the group's rights come from the umask.
+func (w *planner) gitShared(e *environment) {
+	if _, theirs := e.vars["GIT_CONFIG_COUNT"]; !w.shared || theirs {
+		return
+	}
+	const why = "the filter refuses git's modes for a shared repository; the umask counts"
+	e.set("GIT_CONFIG_COUNT", "1", why)
+	e.set("GIT_CONFIG_KEY_0", "core.sharedRepository", why)
+	e.set("GIT_CONFIG_VALUE_0", "umask", why)
+}
+
 // validIdentity says whether a name or address needs no escaping in git's syntax; one that does is left out.
 func validIdentity(s string) bool {
 	return s != "" && len(s) < 256 && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r == 0x7f })

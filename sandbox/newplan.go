@@ -19,6 +19,7 @@ type planner struct {
 	files   Files
 	home    string // the home with links resolved
 	tree    tree
+	shared  bool // git gives the files of a repository in the project modes for a group
 	plan    *Plan
 }
 
