@@ -374,7 +374,8 @@ func slay(args []string) error {
 	return nil
 }
 
-// moments starts a command again and again and kills its first process, or that one's child, a little later each time.
+// moments starts a command again and again and kills its first process, or the gateway that this has started by then, a little later each
+// time.
 func moments(args []string) error {
 	step, err := time.ParseDuration(args[0])
 	if err != nil {
@@ -388,6 +389,7 @@ func moments(args []string) error {
 	if err := subreaper(); err != nil {
 		return err
 	}
+	met := 0
 	for i := range times {
 		cmd := exec.Command(argv[0], argv[1:]...) // its complaints of what it lost are no concern of ours
 		if err := cmd.Start(); err != nil {
@@ -395,8 +397,9 @@ func moments(args []string) error {
 		}
 		<-time.After(time.Duration(i) * step)
 		victim := cmd.Process.Pid
-		if below := children(victim); who == "child" && len(below) > 0 {
-			victim = below[0]
+		if gateway := named(children(victim), "agentjail-gateway"); who == "gateway" && gateway != 0 {
+			victim = gateway
+			met++
 		}
 		if err := unix.Kill(victim, unix.SIGKILL); err != nil {
 			return err
@@ -405,7 +408,21 @@ func moments(args []string) error {
 			return fmt.Errorf("%s killed after %v: %w", who, time.Duration(i)*step, err)
 		}
 	}
+	if who == "gateway" && met < times/4 {
+		return fmt.Errorf("there was a gateway to kill %d times of %d", met, times)
+	}
 	return nil
+}
+
+// named finds a process by its argv[0]; 0 when there is none.
+func named(pids []int, name string) int {
+	for _, pid := range pids {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if first, _, _ := bytes.Cut(line, []byte{0}); string(first) == name {
+			return pid
+		}
+	}
+	return 0
 }
 
 // initOf finds the process that is PID 1 in a PID namespace of its own: the last number of NSpid is its pid in there, proc_pid_status(5).
