@@ -40,7 +40,8 @@ type bill struct {
 
 	mu     sync.Mutex
 	held   int64
-	closed bool // nothing more is given
+	said   int64 // by streams that are not over
+	closed bool  // nothing more is given
 }
 
 // hold says whether the connection may hold n bytes in all.
@@ -62,6 +63,34 @@ func (b *bill) hold(n int) bool {
 		return false
 	}
 	b.held += more
+	return true
+}
+
+// stream says whether a connection of many streams may hold n bytes more until over is called.
+func (b *bill) stream(n int64) (over func(), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.settled(b.said + n) {
+		return nil, false
+	}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.settled(b.said - n)
+	}, true
+}
+
+// settled makes what is held fit what is said, if the budget has it.
+func (b *bill) settled(said int64) bool {
+	more := max(0, said-freeBytes) - b.held
+	if b.closed && more > 0 {
+		return false
+	}
+	if b.of.left.Add(-more) < 0 && more > 0 {
+		b.of.left.Add(more)
+		return false
+	}
+	b.held, b.said = b.held+more, said
 	return true
 }
 

@@ -2,6 +2,8 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -102,6 +104,56 @@ func TestHalfCloseAfterRequest(t *testing.T) {
 			t.Errorf("%q, %v", all, err)
 		}
 	})
+}
+
+// TestHalfCloseInsideTLS: a client of TLS 1.3 that has said everything says so with close_notify, and gets its answer.
+func TestHalfCloseInsideTLS(t *testing.T) {
+	next, here, broken := make(chan struct{}), make(chan struct{}, 1), make(chan struct{}, 1)
+	j := inspectJail(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		here <- struct{}{}
+		select {
+		case <-next:
+			fmt.Fprintf(w, "got %s;", body)
+		case <-r.Context().Done():
+			broken <- struct{}{}
+		}
+	}, nil)
+	const raw = "POST / HTTP/1.1\r\nHost: good.example.com\r\nContent-Length: 4\r\n\r\nbody"
+	for _, tc := range []struct {
+		name    string
+		version uint16
+		end     func(*tls.Conn)
+		whole   bool
+	}{
+		{"TLS 1.3", tls.VersionTLS13, func(c *tls.Conn) { c.CloseWrite() }, true},
+		{"control: and then TCP", tls.VersionTLS13, func(c *tls.Conn) { c.CloseWrite(); c.NetConn().(socket).CloseWrite() }, false},
+		{"control: TLS 1.2", tls.VersionTLS12, func(c *tls.Conn) { c.CloseWrite() }, false},
+		{"control: cut", tls.VersionTLS13, func(c *tls.Conn) { c.NetConn().(socket).CloseWrite() }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM(j.ca.PEM())
+			c := tls.Client(j.dial("good.example.com", 443), &tls.Config{ServerName: "good.example.com", RootCAs: pool, MaxVersion: tc.version})
+			defer c.Close()
+			io.WriteString(c, raw)
+			within(t, patience, "request", here)
+			tc.end(c)
+			if !tc.whole {
+				within(t, patience, "end", broken)
+				return
+			}
+			select {
+			case <-broken:
+				t.Fatal("the request is broken off")
+			case <-time.After(20 * time.Millisecond):
+				next <- struct{}{}
+			}
+			if all, err := io.ReadAll(c); err != nil || !strings.Contains(string(all), "got body;") {
+				t.Errorf("%q, %v", all, err)
+			}
+		})
+	}
 }
 
 // TestClientGoneBreaksOff: the control. A client that is dead, and not only silent, ends its request at the real server.

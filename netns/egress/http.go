@@ -56,7 +56,7 @@ func newWeb(d *Door) *web {
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the real server's to answer
 		ErrorLog:                     log.New(io.Discard, "", 0),
 		TLSConfig:                    &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, // switches HTTP/2 on; each connection has its own
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 128, MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 512 << 10},
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 128, MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 512 << 10, MaxReadFrameSize: 16 << 10},
 		ConnContext:                  ofSession,
 	}
 	// An explanation is short, and so is all around it: a client that does not take it, or asks in a thousand streams, may not
@@ -148,6 +148,14 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	s.met.Store(true)
 	t, why := w.judge(s, req)
+	if s.said != nil {
+		over, ok := s.said.stream(headSize(req))
+		if ok {
+			defer over()
+		} else {
+			why = s.target.refuse(Busy, errBudget.Error(), "")
+		}
+	}
 	switch {
 	case why != nil:
 		w.deny(rw, req, s, why)
@@ -172,6 +180,9 @@ func (w *web) deny(rw http.ResponseWriter, req *http.Request, s *session, why *r
 		e := why.event(kind)
 		e.Method, e.Path, e.Status = q.method, q.path, why.reason.status()
 		w.door.ledger.emit(e)
+	}
+	if req.ProtoMajor == 2 { // and all that a stream holds is free again
+		_ = http.NewResponseController(rw).SetWriteDeadline(time.Now().Add(w.door.limits.Explain / 2))
 	}
 	answer(rw, req, w.door.profile, why)
 }

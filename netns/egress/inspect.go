@@ -189,6 +189,7 @@ func (w *web) serveInspected(s *session) {
 	said := &bill{of: &w.door.heads}
 	defer said.close()
 	if s.tls.ConnectionState().NegotiatedProtocol == "h2" {
+		s.said = said
 		w.run(s, s.tls)
 	} else {
 		s.strict = newStrict(s.tls, nil, maxHead, said)

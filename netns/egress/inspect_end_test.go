@@ -142,4 +142,64 @@ func TestInspectedAreCapped(t *testing.T) {
 			t.Errorf("event: %+v", e)
 		}
 	})
+	t.Run("heads of streams", func(t *testing.T) {
+		here, next := make(chan struct{}), make(chan struct{})
+		addr, ca := tlsBackend(t, "good.example.com", func(http.ResponseWriter, *http.Request) { here <- struct{}{}; <-next })
+		rules := []Rule{{Host: "good.example.com", Ports: []uint16{443}, Connect: addr, UpstreamCA: ca.PEM(), TLS: "inspect", Why: "test"}}
+		j := newJail(t, rules, func(c *Config) { c.Limits.Heads = 100 << 10 })
+		client := j.over(2) // one connection
+		get := func() int {
+			req, _ := http.NewRequest("GET", "https://good.example.com/", nil)
+			req.Header.Set("X-A", strings.Repeat("a", 50<<10))
+			res, err := client.Do(req)
+			if err != nil {
+				t.Error(err)
+				return 0
+			}
+			res.Body.Close()
+			return res.StatusCode
+		}
+		for range 2 { // what is over is free again
+			passed := make(chan int, 2)
+			for range 2 {
+				go func() { passed <- get() }()
+				within(t, patience, "request", here)
+			}
+			if got := get(); got != 503 {
+				t.Errorf("a third: %d", got)
+			}
+			for range 2 {
+				next <- struct{}{}
+			}
+			for range 2 {
+				if got := <-passed; got != 200 {
+					t.Errorf("control: %d", got)
+				}
+			}
+		}
+	})
+}
+
+// TestFramesAreBounded: a frame of HTTP/2 that only says how long it will be costs little.
+func TestFramesAreBounded(t *testing.T) {
+	const n = 200
+	j := inspectJail(t, func(http.ResponseWriter, *http.Request) {}, nil)
+	conns := make([]*tls.Conn, n)
+	grown := peak(func() {
+		for i := range conns {
+			conns[i] = j.tls("good.example.com", 443, "h2")
+			// The preface, empty settings, and the head of HEADERS on stream 1 (RFC 9113 sections 3.4 and 4.1).
+			io.WriteString(conns[i], "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"+"\x0f\xff\xff\x01\x04\x00\x00\x00\x01")
+		}
+		if res, err := j.over(2).Get("https://good.example.com/"); err != nil || res.StatusCode != 200 {
+			t.Errorf("a request beside them: %v %v", res, err)
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+	if grown > n*100<<10 {
+		t.Errorf("the heap grew by %d KiB", grown>>10)
+	}
+	t.Logf("%d KiB", grown>>10)
 }

@@ -30,6 +30,7 @@ type session struct {
 	sock   socket
 	strict *strict   // nil for HTTP/2, and behind TLS that only explains
 	tls    *tls.Conn // nil in clear text
+	said   *bill     // for the heads of streams; nil for HTTP/1, where strict pays
 	// target is the host of an origin connection; of an explaining one it has the port, and the host when TLS named it.
 	target target
 	why    *refusal // explaining: what every request is told; nil: its Host is judged

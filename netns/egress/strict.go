@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -96,15 +97,25 @@ func (s *strict) Read(p []byte) (int, error) {
 // end gives what http.Server may know of the end of the client's messages. It takes EOF for a client that is gone and breaks off
 // the request that it serves, but a client that has said all it has to say may shut its side down and wait (RFC 9112 section 9.6):
 // between two messages EOF comes when the last one is answered, or the client is gone indeed. Until then a client that closed
-// looks the same; it is found out by the first byte of the answer, or by keep-alive probes within some two minutes. Inside of TLS the
-// client's close_notify is the end of both directions (RFC 5246 section 7.2.1), as its libraries use it.
+// looks the same; it is found out by the first byte of the answer, or by keep-alive probes within some two minutes. Inside of TLS it is
+// close_notify that shuts one side down, from TLS 1.3 on (RFC 8446 section 6.1); with the end of the TCP connection behind it the
+// client is gone. In TLS 1.2 close_notify is the end of both directions (RFC 5246 section 7.2.1).
 func (s *strict) end(err error) error {
-	c, ok := s.Conn.(socket)
 	between := len(s.buf) == 0 && (s.state == inHead || s.state == raw)
-	if err != io.EOF || !ok || !s.owed() || !between {
+	if err != io.EOF || !s.owed() || !between {
 		return err
 	}
-	return gone(c)
+	switch c := s.Conn.(type) {
+	case socket:
+		return gone(c)
+	case *tls.Conn:
+		if c.ConnectionState().Version >= tls.VersionTLS13 {
+			if _, err := io.Copy(io.Discard, c.NetConn()); err != nil {
+				return err
+			}
+		}
+	}
+	return err
 }
 
 // owed says whether a message waits for its answer.
