@@ -150,6 +150,20 @@ func (c *control) close() {
 	os.Remove(c.name)
 }
 
+// Running says whether a session is: a launcher that was killed leaves its socket behind, and nobody answers there.
+func Running(stateDir, id string) bool {
+	dir, err := os.Open(filepath.Join(stateDir, "sessions", id))
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	conn, err := net.DialUnix("unix", nil, socketIn(dir))
+	if err == nil {
+		conn.Close()
+	}
+	return !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ECONNREFUSED)
+}
+
 // Revoke ends the use of a secret, or of all when name is "", in the running session of that ID, and gives the names of those that it
 // ended. The error is fs.ErrNotExist when there is no such session, and ErrNotRunning when it has ended.
 func Revoke(ctx context.Context, stateDir, id, name string) ([]string, error) {

@@ -61,9 +61,19 @@ func baseTree(t *tree, f Files, id Identity, memory int64) error {
 	return nil
 }
 
-// persistentHome names the private home of a project and profile.
+// persistentHome names the private home of a project and profile, so that the user can tell which one to remove.
 func persistentHome(stateDir, project, profile string) string {
-	return path.Join(stateDir, "homes", shortHash(project+"\x00"+profile))
+	readable := func(s string) string {
+		s = strings.Map(func(r rune) rune {
+			if r < 0x80 && strings.ContainsRune("._-+", r) || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
+				return r
+			}
+			return '_'
+		}, s)
+		return s[:min(len(s), 40)]
+	}
+	name := strings.Join([]string{readable(path.Base(project)), readable(profile), shortHash(project + "\x00" + profile)}, "-")
+	return path.Join(stateDir, "homes", name)
 }
 
 // homeMount puts the private home where the host's is, and gives the setting for the plan.

@@ -203,3 +203,19 @@ func TestEtcNamesTheCaller(t *testing.T) {
 		t.Error("without a door, stores are planned")
 	}
 }
+
+// The name of a persistent home says whose it is, whatever the project is called, and two never share one.
+func TestPersistentHome(t *testing.T) {
+	for _, test := range []struct{ project, profile, want string }{
+		{"/home/u/web", "claude", "/s/homes/web-claude-"},
+		{"/home/u/my töp\nproj", "claude+mine", "/s/homes/my_t_p_proj-claude+mine-"},
+		{"/home/u/" + strings.Repeat("x", 200), "default", "/s/homes/" + strings.Repeat("x", 40) + "-default-"},
+	} {
+		if got := persistentHome("/s", test.project, test.profile); !strings.HasPrefix(got, test.want) || len(got) != len(test.want)+32 {
+			t.Errorf("%s: %s", test.project, got)
+		}
+	}
+	if persistentHome("/s", "/a/web", "claude") == persistentHome("/s", "/b/web", "claude") {
+		t.Error("two projects of one name share a home")
+	}
+}

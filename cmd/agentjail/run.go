@@ -49,6 +49,9 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 	if e := a.record.write(report); err == nil {
 		err = e
 	}
+	if e := pruneSessions(host.StateDir, time.Now()); e != nil {
+		options.Log.Warn("remove records of old sessions", "error", e)
+	}
 	return err
 }
 
