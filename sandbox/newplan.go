@@ -23,9 +23,6 @@ type planner struct {
 	plan    *Plan
 }
 
-// walls are the words of --allow-degraded.
-var walls = []string{"mounts", "pid", "ipc", "uts", "cgroup", "network", "seccomp", "capabilities", "landlock", "limits"}
-
 // NewPlan resolves what is wished against the facts of a machine. It is pure: it looks at files through h.FS and at nothing else,
 // changes nothing, and gives the same plan for the same facts. The error is an *Error. A command that cannot be found is none: the
 // plan says so in Command.Problem, and a run ends as a shell's would.
@@ -91,8 +88,8 @@ func (w *planner) flags() error {
 		return planError("--tty auto, always or never", "--tty %q", w.plan.TTY)
 	}
 	for _, wall := range w.plan.Degraded {
-		if !slices.Contains(walls, wall) {
-			return planError("the walls are "+strings.Join(walls, ", "), "--allow-degraded %q: no such wall", wall)
+		if wall != "limits" { // a jail without one of the others would be none
+			return planError("only limits may fall: --allow-degraded limits", "--allow-degraded %q: no such wall, or one that always stands", wall)
 		}
 	}
 	var groups []string

@@ -160,6 +160,7 @@ func TestRefusedFlags(t *testing.T) {
 	}{
 		{"tty", wish(func(*profiles.Profile) {}), Request{TTY: "maybe"}, "--tty"},
 		{"wall", wish(func(*profiles.Profile) {}), Request{Degraded: []string{"everything"}}, "no such wall"},
+		{"wall that always stands", wish(func(*profiles.Profile) {}), Request{Degraded: []string{"seccomp"}}, "always stands"},
 		{"argv", wish(func(*profiles.Profile) {}), Request{Argv: []string{}}, "no command"},
 		{"nul", wish(func(*profiles.Profile) {}), Request{Argv: []string{"sh", "a\x00b"}}, "NUL"},
 		{"mode", wish(func(p *profiles.Profile) { p.Net.Mode = item("open") }), Request{}, "net mode"},

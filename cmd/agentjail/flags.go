@@ -62,9 +62,9 @@ func (f *flags) groups() []group {
 			{name: "net", value: "MODE", usage: "door (default): allowed hosts alone; none: no network at all", set: choice(&f.net.mode, "door", "none")},
 		}},
 		{"How it runs", []*option{
-			{name: "limit", value: "KEY=VALUE", usage: "bound memory, pids, cpus, files or wall (repeatable)", set: many(&f.limits)},
+			{name: "limit", value: "KEY=VALUE", usage: "bound memory=8GiB, pids=4096, cpus=2, files=65536 or wall=8h (repeatable)", set: many(&f.limits)},
 			{name: "tty", value: "WHEN", usage: "give the command a terminal: auto (default), always or never", set: choice(&f.tty, "auto", "always", "never")},
-			{name: "allow-degraded", value: "WALL", usage: "run even though this wall cannot stand here (repeatable)", set: many(&f.degraded)},
+			{name: "allow-degraded", value: "WALL", usage: "run even though this wall cannot stand here; limits is the one that may (repeatable)", set: many(&f.degraded)},
 			{name: "name", value: "NAME", usage: "call the session NAME; log, report and revoke take it for the ID", set: sessionName(&f.name)},
 		}},
 		{"What is told", []*option{

@@ -39,7 +39,10 @@ func (f *flags) layer(dir string) (*profiles.Profile, error) {
 		}
 	}
 	for _, l := range f.limits {
-		key, value, _ := strings.Cut(l, "=")
+		key, value, set := strings.Cut(l, "=")
+		if !set {
+			return nil, usage("agentjail run --limit memory=4GiB", "--limit %s: want KEY=VALUE", l)
+		}
 		if err := p.Limits.Set(key, value, "--limit"); err != nil {
 			return nil, usage("agentjail run --limit memory=4GiB", "--limit %s: %w", l, err)
 		}

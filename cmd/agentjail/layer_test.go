@@ -51,7 +51,7 @@ func TestLayerRefuses(t *testing.T) {
 	}{
 		{flags{env: []string{"=x"}}, "--env"},
 		{flags{env: []string{"A B=x"}}, "--env"},
-		{flags{limits: []string{"memory"}}, "--limit memory"},
+		{flags{limits: []string{"memory"}}, "--limit memory: want KEY=VALUE"},
 		{flags{limits: []string{"cpu=1"}}, `no such limit "cpu"`},
 		{flags{limits: []string{"pids=-1"}}, "--limit pids=-1"},
 		{flags{net: netFlags{allow: []string{"https://a.example.com"}}}, "--allow"},

@@ -13,7 +13,11 @@ import (
 func printProfile(w io.Writer, p *profiles.Profile) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	row := func(key, value, why string) {
-		if value != "" {
+		switch {
+		case value == "":
+		case why == "": // a last cell does not widen its column
+			fmt.Fprintf(tw, "%s\t%s\n", key, printable(value))
+		default:
 			fmt.Fprintf(tw, "%s\t%s\t%s\n", key, printable(value), printable(why))
 		}
 	}

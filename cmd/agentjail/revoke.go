@@ -14,8 +14,8 @@ func (a *app) revokeCommand() *subcommand {
 		name: "revoke", path: "agentjail revoke", args: "ID|NAME [SECRET]", usage: "end the use of a secret, or of all, in a running session",
 		about: "\nThe command goes on, and its next request with the secret is refused. It is for the rest of the session.",
 		example: []string{
-			"agentjail revoke 20260101-120000-0a1b2c3d # all of its secrets",
-			"agentjail revoke 20260101-120000-0a1b2c3d anthropic # this one",
+			"agentjail revoke build # all secrets of the session that --name build has named",
+			"agentjail revoke build anthropic # this one",
 		},
 		action: func(ctx context.Context, rest []string) error {
 			args := a.words.operands(rest)

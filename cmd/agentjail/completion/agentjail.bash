@@ -47,7 +47,8 @@ _agentjail() {
         --tty) mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$cur"); return ;;
         --env) mapfile -t COMPREPLY < <(compgen -e -- "$cur"); return ;;
         --limit) mapfile -t COMPREPLY < <(compgen -S = -W 'memory pids cpus files wall' -- "$cur"); compopt -o nospace; return ;;
-        --allow | --deny | --allow-degraded | --name | --secret) return ;;
+        --allow-degraded) mapfile -t COMPREPLY < <(compgen -W 'limits' -- "$cur"); return ;;
+        --allow | --deny | --name | --secret) return ;;
         esac ;;
     esac
     case $sub in

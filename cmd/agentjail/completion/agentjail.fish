@@ -69,7 +69,7 @@ complete -c agentjail -n "__agentjail_sub '' run plan" -l deny -x -d 'refuse a h
 complete -c agentjail -n "__agentjail_sub '' run plan" -l net -x -a 'door none' -d 'the network'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l limit -x -a 'memory= pids= cpus= files= wall=' -d 'bound a resource'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l tty -x -a 'auto always never' -d 'give the command a terminal'
-complete -c agentjail -n "__agentjail_sub '' run plan" -l allow-degraded -x -d 'run even though this wall cannot stand here'
+complete -c agentjail -n "__agentjail_sub '' run plan" -l allow-degraded -x -a limits -d 'run even though this wall cannot stand here'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l name -x -d 'call the session NAME'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l report -r -F -d 'write what happened to a file'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l quiet -s q -d 'print errors alone'
