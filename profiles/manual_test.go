@@ -51,3 +51,20 @@ func TestManual(t *testing.T) {
 		}
 	}
 }
+
+// TestReadme: what README shows as TOML is a profile.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^```toml\n(.*?)^```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) < 4 {
+		t.Fatalf("%d blocks of TOML: the search is broken", len(blocks))
+	}
+	for _, b := range blocks {
+		if _, err := Parse("README", []byte(b[1])); err != nil {
+			t.Errorf("%v\n%s", err, b[1])
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -122,7 +123,11 @@ func (p *Plan) missing() error {
 	case "":
 		return nil
 	case ProblemNotFound:
-		return &Error{Step: StepCommand, Err: fmt.Errorf("%s: %w", p.Command.Argv[0], unix.ENOENT)}
+		e := &Error{Step: StepCommand, Err: fmt.Errorf("%s: %w", p.Command.Argv[0], unix.ENOENT)}
+		if strings.ContainsAny(p.Command.Argv[0], " |;&<>") {
+			e.Hint = "no shell reads the command: give each word by itself, or agentjail -- sh -c 'COMMAND'"
+		}
+		return e
 	}
 	return &Error{Step: StepCommand, Err: fmt.Errorf("%s: %w", p.Command.Argv[0], unix.EACCES)}
 }
