@@ -28,7 +28,7 @@ type cgroup struct {
 // newCgroup finds a place for the limits and makes it: the gateway is added before it forks, so that everything in the jail is born
 // there. A limit that cannot be held is an *Error when somebody asked for it, unless degraded says that the user lets it fall; it
 // is then named in the second result ("limits: memory"). Defaults that cannot be held are left out.
-func newCgroup(ctx context.Context, limits []Limit, session string, h *Host, allowDegraded bool) (*cgroup, []string, error) {
+func newCgroup(ctx context.Context, limits []Limit, session string, h *Host, id Identity, allowDegraded bool) (*cgroup, []string, error) {
 	c := &cgroup{rest: limits}
 	wanted := controllersOf(limits)
 	if len(wanted) == 0 {
@@ -42,7 +42,7 @@ func newCgroup(ctx context.Context, limits []Limit, session string, h *Host, all
 	if m != nil && !chosen.scope {
 		m.Close()
 	}
-	degraded, err := c.settle(limits, chosen, f, h, allowDegraded)
+	degraded, err := c.settle(limits, chosen, f, h, id, allowDegraded)
 	if err != nil {
 		if chosen.scope {
 			m.Close()
@@ -83,7 +83,7 @@ func (c *cgroup) forget() (degraded []string) {
 }
 
 // settle sorts the limits into held and not held.
-func (c *cgroup) settle(limits []Limit, chosen choice, f facts, h *Host, allowDegraded bool) (degraded []string, err error) {
+func (c *cgroup) settle(limits []Limit, chosen choice, f facts, h *Host, id Identity, allowDegraded bool) (degraded []string, err error) {
 	var missing []Limit
 	for _, l := range limits {
 		name := controllerOf(l.Name)
@@ -92,7 +92,7 @@ func (c *cgroup) settle(limits []Limit, chosen choice, f facts, h *Host, allowDe
 		case slices.Contains(chosen.covers, name):
 			c.limits = append(c.limits, l)
 			c.counting = c.counting || name == "pids"
-		case name == "pids" && h.UID != 0 && countsTasks(h.FS): // RLIMIT_NPROC does it: rlimits
+		case name == "pids" && id.counted() && countsTasks(h.FS): // RLIMIT_NPROC does it: rlimits
 		case !l.Explicit:
 			c.unheld = append(c.unheld, l.Name)
 		case allowDegraded:

@@ -146,20 +146,20 @@ func TestUnheldLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &cgroup{}
-			degraded, err := g.settle(c.limits, choice{covers: strings.Fields(c.covers)}, c.facts, &Host{UID: c.uid, User: "u", FS: c.files}, c.allow)
+			degraded, err := g.settle(c.limits, choice{covers: strings.Fields(c.covers)}, c.facts, &Host{UID: c.uid, User: "u", FS: c.files}, Identity{HostUID: c.uid}, c.allow)
 			if c.hint != "" {
 				e, ok := errors.AsType[*Error](err)
 				if !ok || e.Step != StepCgroup || !strings.Contains(e.Hint, c.hint) || !strings.Contains(e.Hint, "--allow-degraded limits") || !strings.Contains(e.Error(), "--limit") {
 					t.Errorf("error = %v, want the hint %q", err, c.hint)
 				}
-				p := &Plan{Limits: slices.Clone(c.limits)}
+				p := &Plan{Limits: slices.Clone(c.limits), Identity: Identity{HostUID: c.uid}}
 				p.markLimits(choice{covers: strings.Fields(c.covers)}, c.facts, &Host{UID: c.uid, User: "u", FS: c.files})
 				if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], e.Error()) || !strings.Contains(p.Notes[0], e.Hint) {
 					t.Errorf("notes %q, want the error of a run", p.Notes)
 				}
 				return
 			}
-			p := &Plan{Limits: slices.Clone(c.limits)}
+			p := &Plan{Limits: slices.Clone(c.limits), Identity: Identity{HostUID: c.uid}}
 			if c.allow {
 				p.Degraded = []string{"limits"}
 			}

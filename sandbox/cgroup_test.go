@@ -18,7 +18,7 @@ import (
 // held makes a cgroup with the limit, or checks that this machine's refusal is a good one and gives nil.
 func held(t *testing.T, l Limit) *cgroup {
 	t.Helper()
-	c, degraded, err := newCgroup(t.Context(), []Limit{l}, "test-"+strconv.Itoa(os.Getpid())+"-"+l.Name, testHost(), false)
+	c, degraded, err := newCgroup(t.Context(), []Limit{l}, "test-"+strconv.Itoa(os.Getpid())+"-"+l.Name, testHost(), Identity{HostUID: os.Getuid()}, false)
 	if err != nil {
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Step != StepCgroup || !strings.Contains(e.Hint, "--allow-degraded limits") {
@@ -258,7 +258,7 @@ func TestJanitorKillsWhatIsLeft(t *testing.T) {
 }
 
 func TestNoLimitsNoCgroup(t *testing.T) {
-	c, degraded, err := newCgroup(t.Context(), []Limit{explicit("files", 100)}, "test", testHost(), false)
+	c, degraded, err := newCgroup(t.Context(), []Limit{explicit("files", 100)}, "test", testHost(), Identity{HostUID: os.Getuid()}, false)
 	if err != nil || len(degraded) != 0 || len(c.dirs) != 0 || c.scope != nil {
 		t.Fatalf("newCgroup = %+v, %v, %v", c, degraded, err)
 	}

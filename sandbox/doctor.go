@@ -35,10 +35,10 @@ type Check struct {
 func Doctor(ctx context.Context, h *Host) []Check {
 	runtime.LockOSThread() // PR_SET_PDEATHSIG of the probes follows the thread
 	defer runtime.UnlockOSThread()
-	d := &doctor{host: h}
+	d := &doctor{host: h, id: identityHere(h)}
 	_ = d.kernel() && d.namespaces(ctx) && d.chain(ctx)
 	d.memfd()
-	if h.UID == 0 {
+	if d.id.IDMap {
 		d.idMap(ctx)
 	}
 	d.limits(ctx)
@@ -47,6 +47,7 @@ func Doctor(ctx context.Context, h *Host) []Check {
 
 type doctor struct {
 	host   *Host
+	id     Identity // what a run in this directory would use
 	checks []Check
 }
 
@@ -100,14 +101,20 @@ func (d *doctor) namespaces(ctx context.Context) bool {
 	return true
 }
 
-// mapped is how the gateway is cloned: 0 of the new user namespace is this user.
-func (d *doctor) mapped(flags uintptr) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
-		Cloneflags:  flags,
-		UidMappings: []syscall.SysProcIDMap{{HostID: d.host.UID, Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: d.host.GID, Size: 1}},
+// identityHere is that of a run whose project holds the working directory, or is it where no project can be.
+func identityHere(h *Host) Identity {
+	at, err := findProject(h, h.FS, resolvedHome(h.FS, h.Home).path, "")
+	if err != nil {
+		at, err = follow(h.FS, h.Dir)
 	}
+	if err != nil {
+		return Identity{HostUID: h.UID, HostGID: h.GID}
+	}
+	return identify(h, h.FS, at)
 }
+
+// mapped is how the gateway is cloned: 0 of the new user namespace is the id that a run would use.
+func (d *doctor) mapped(flags uintptr) *syscall.SysProcAttr { return d.id.mapped(d.host, flags) }
 
 // chain has a gateway of its own do the rest, which tells step by step how it went.
 func (d *doctor) chain(ctx context.Context) bool {
@@ -199,7 +206,7 @@ func (d *doctor) limits(ctx context.Context) {
 	}
 	var missing []Limit
 	for _, name := range []string{"memory", "pids", "cpus"} {
-		if !slices.Contains(chosen.covers, controllerOf(name)) && !(name == "pids" && d.host.UID != 0 && countsTasks(d.host.FS)) {
+		if !slices.Contains(chosen.covers, controllerOf(name)) && !(name == "pids" && d.id.counted() && countsTasks(d.host.FS)) {
 			missing = append(missing, Limit{Name: name})
 		}
 	}

@@ -81,7 +81,7 @@ func identify(h *Host, f Files, project place) Identity {
 	switch {
 	case sudo && uid == sudoUID:
 		id.set(sudoUID, sudoGID, "SUDO_UID, who owns the project")
-	case uid != 0:
+	case uid != 0 && mapped(f, uid): // an owner that this user namespace does not map is nobody (stat shows 65534)
 		if a, ok := userByID(users, uid); ok {
 			gid = a.gid
 		}
@@ -112,6 +112,9 @@ func identify(h *Host, f Files, project place) Identity {
 func (id *Identity) set(uid, gid int, why string) {
 	id.UID, id.GID, id.HostUID, id.HostGID, id.Why = uid, gid, uid, gid, why
 }
+
+// counted says whether RLIMIT_NPROC will bind the command: not where its uid on the host is 0, or becomes it for want of idmapped mounts.
+func (id Identity) counted() bool { return id.HostUID != 0 && !id.IDMap }
 
 // sudoer reads who called sudo(8).
 func sudoer(h *Host) (uid, gid int, ok bool) {

@@ -28,6 +28,7 @@ func TestIdentity(t *testing.T) {
 		{"root with a nonsense SUDO_UID", "/code/p/ uid=0", []string{"SUDO_UID=0", "SUDO_GID=-1"}, 0,
 			Identity{UID: 65520, GID: 65520, HostUID: 65520, HostGID: 65520, User: "agent", IDMap: true}},
 		{"root of a namespace with one id", "/code/p/ uid=0\n" + one, nil, 0, Identity{UID: 1000, GID: 1000, User: "u"}},
+		{"root of a namespace in nobody's project", "/code/p/ uid=65534\n" + one, nil, 0, Identity{UID: 1000, GID: 1000, User: "u"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := root(t, "/code/p", tt.tree)
@@ -42,6 +43,13 @@ func TestIdentity(t *testing.T) {
 			got.Why, tt.want.Home = "", h.Home
 			if got != tt.want {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
+			}
+			if here := identityHere(h); here.HostUID != got.HostUID || here.HostGID != got.HostGID || here.IDMap != got.IDMap {
+				t.Errorf("doctor would try %+v", here)
+			}
+			attr := (&doctor{host: h, id: identityHere(h)}).mapped(0)
+			if attr.UidMappings[0].HostID != got.HostUID || attr.GidMappings[0].HostID != got.HostGID || (attr.Credential != nil) != (tt.uid == 0) {
+				t.Errorf("doctor maps %+v", attr)
 			}
 			if got.UID == 0 || got.GID == 0 {
 				t.Error("inside it is uid or gid 0")

@@ -32,24 +32,30 @@ func startGateway(id Identity, h *Host) (*gatewayProcess, error) {
 	defer theirs.Close()
 	g := &gatewayProcess{channel: ours, stderr: new(bytes.Buffer)}
 	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName}, Env: []string{}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
-		SysProcAttr: &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: id.HostUID, Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: id.HostGID, Size: 1}},
-			Pdeathsig:   unix.SIGKILL,
-			Setsid:      true, // the keys of the caller's terminal are not for it
-		}}
-	if h.UID == 0 {
-		// A launcher that is root becomes the id it has mapped, and can drop the supplementary groups that an ordinary caller
-		// must keep (setgroups(2) in a user namespace).
-		g.cmd.SysProcAttr.GidMappingsEnableSetgroups = true
-		g.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 0, Gid: 0}
-	}
+		SysProcAttr: id.mapped(h, unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWPID)}
+	g.cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
+	g.cmd.SysProcAttr.Setsid = true // the keys of the caller's terminal are not for it
 	if err := g.cmd.Start(); err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWNET|CLONE_NEWPID): %w", err)
 	}
 	return g, nil
+}
+
+// mapped is how a process is cloned whose user namespace maps 0 to this identity's id on the host.
+func (id Identity) mapped(h *Host, flags uintptr) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{
+		Cloneflags:  flags,
+		UidMappings: []syscall.SysProcIDMap{{HostID: id.HostUID, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: id.HostGID, Size: 1}},
+	}
+	if h.UID == 0 {
+		// A launcher that is root becomes the id it has mapped, and can drop the supplementary groups that an ordinary caller
+		// must keep (setgroups(2) in a user namespace), unless it is root of a namespace where nobody can (user_namespaces(7)).
+		attr.GidMappingsEnableSetgroups = h.line("/proc/self/setgroups") != "deny"
+		attr.Credential = &syscall.Credential{NoSetGroups: !attr.GidMappingsEnableSetgroups}
+	}
+	return attr
 }
 
 func (g *gatewayProcess) pid() int { return g.cmd.Process.Pid }
@@ -72,7 +78,11 @@ func (g *gatewayProcess) begin(r *run, id Identity, mounts []Mount, initEnd *os.
 	}
 	var trees []*os.File
 	if r.host.UID == 0 {
-		if trees, start.Trees, err = g.openTrees(mounts, id); err != nil {
+		trees, start.Trees, err = g.openTrees(mounts, id)
+		if errors.Is(err, unix.EPERM) && id.HostUID == 0 {
+			err = nil // root of a user namespace without mounts of its own; the gateway, who is the same uid, opens them
+		}
+		if err != nil {
 			return err
 		}
 		defer func() {

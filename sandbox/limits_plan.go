@@ -67,10 +67,10 @@ func (p *Plan) CheckLimits(ctx context.Context, h *Host) error {
 
 func (p *Plan) markLimits(chosen choice, f facts, h *Host) {
 	c := &cgroup{}
-	degraded, err := c.settle(p.Limits, chosen, f, h, p.allows("limits"))
+	degraded, err := c.settle(p.Limits, chosen, f, h, p.Identity, p.allows("limits"))
 	if e, ok := err.(*Error); ok {
 		p.Notes = append(p.Notes, "a run ends with: "+e.Error()+"; "+e.Hint)
-		degraded, _ = c.settle(p.Limits, chosen, f, h, true)
+		degraded, _ = c.settle(p.Limits, chosen, f, h, p.Identity, true)
 	}
 	for i := range p.Limits {
 		l := &p.Limits[i]

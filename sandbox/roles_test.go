@@ -66,7 +66,7 @@ func sleeper() {
 
 // launcher makes a cgroup, says where and who its janitor is, and waits to be killed.
 func launcher() {
-	c, _, err := newCgroup(context.Background(), []Limit{explicit("pids", 64)}, "test-kill-"+strconv.Itoa(os.Getpid()), testHost(), true)
+	c, _, err := newCgroup(context.Background(), []Limit{explicit("pids", 64)}, "test-kill-"+strconv.Itoa(os.Getpid()), testHost(), Identity{HostUID: os.Getuid()}, true)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)

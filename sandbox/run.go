@@ -135,7 +135,7 @@ func (r *run) launch(ctx context.Context) error {
 		mounts = append(mounts, files...)
 	}
 	var degraded []string
-	r.cgroup, degraded, err = newCgroup(ctx, r.plan.Limits, r.report.Session, r.host, r.plan.allows("limits"))
+	r.cgroup, degraded, err = newCgroup(ctx, r.plan.Limits, r.report.Session, r.host, r.plan.Identity, r.plan.allows("limits"))
 	if err != nil {
 		return r.explain(StepCgroup, err)
 	}
