@@ -87,8 +87,10 @@
 //   - It does not know about network-specific NAT64 prefixes (RFC 6052 section 2.2), nor a public address that the host's router
 //     forwards back to it: neither is visible on the host's interfaces.
 //   - It does not limit how much an allowed host is told, but by MaxUpload.
-//   - Where it inspects, it has no client certificate to show, and does not look into WebSocket frames. Request trailers of HTTP/2
-//     that were not announced are dropped (net/http), and after another 1xx answer a client over HTTP/2 gets no 100.
+//   - Where it inspects, it has no client certificate to show. Request trailers of HTTP/2 that were not announced are dropped
+//     (net/http), and after another 1xx answer a client over HTTP/2 gets no 100.
+//   - It looks for placeholders in plain text, gzip, deflate and WebSocket frames of the client's. It does not in br, zstd, packs of git,
+//     archives, in what a server sends in frames, and in a tunnel: there it finds none, and there none is worth anything.
 //   - It does not know Unicode's equivalences: a path rule compares bytes of UTF-8, and a server that normalizes may read another
 //     path.
 package egress

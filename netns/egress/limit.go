@@ -122,12 +122,16 @@ func (g *gauge) take(n int) error {
 // gaugedConn is an upgraded connection to the client: what it sends belongs to the request.
 type gaugedConn struct {
 	net.Conn
-	gauge *gauge
+	gauge  *gauge
+	errand *errand
 }
 
 func (c gaugedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if why := c.gauge.take(n); why != nil {
+		return 0, why
+	}
+	if why := c.errand.frame(p[:n]); why != nil {
 		return 0, why
 	}
 	return n, err

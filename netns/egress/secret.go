@@ -19,8 +19,8 @@ const maxKnown = 4
 // stands, for the secret's own hosts and over TLS alone, and refuses placeholders that go elsewhere; on the way in it puts the placeholder
 // where a value stands. The values are asked for when they are needed and kept to be recognised; they are in no error and no event.
 //
-// It does not look into WebSocket frames and compressed request bodies, and it cannot recognise a value that a server sends back
-// in pieces, reversed or encrypted.
+// Of request bodies it sees plain text, gzip and deflate, and what a client sends in WebSocket frames; not br, zstd, packs of git and
+// archives. It cannot recognise a value that a server sends back in frames, in pieces, reversed or encrypted.
 type vault struct {
 	secrets  []*guarded
 	tripwire *tripwire
@@ -110,6 +110,8 @@ type errand struct {
 	own    []*guarded // whose host it goes to
 	used   []string   // names of those that it carries
 	late   atomic.Pointer[refusal]
+	found  func(placeholder int, where string) error // leaks found one in what is sent behind the head
+	sent   *frames                                   // behind an upgrade
 }
 
 // outgoing readies req for t: it is judged already, and is about to be sent. Its header map, URL and body are changed and have to be the
@@ -178,15 +180,30 @@ func (e *errand) leaks(req *http.Request) *refusal {
 	if found, where := s.header(req.Header); found >= 0 {
 		return refuse(found, where)
 	}
-	if req.Body == nil || req.Body == http.NoBody {
-		return nil
-	}
-	s.text("")
-	req.Body = &watched{ReadCloser: req.Body, search: s, trailer: func() http.Header { return req.Trailer }, refuse: func(found int, where string) error {
+	e.found = func(found int, where string) error {
 		why := refuse(found, where)
 		e.late.Store(why)
 		return why
-	}}
+	}
+	if req.Header.Get("Upgrade") != "" {
+		// Frames that are compressed (RFC 7692) cannot be looked into; a server that is not asked does not do it.
+		delete(req.Header, "Sec-Websocket-Extensions")
+		e.sent = newFrames(func() *search { return e.vault.tripwire.search(own) })
+	}
+	if req.Body == nil || req.Body == http.NoBody {
+		return nil
+	}
+	if decode := decoder(req.Header); decode != nil {
+		inside := e.vault.tripwire.search(own)
+		req.Body = &unpacked{ReadCloser: req.Body, decode: decode, found: func(p []byte) error {
+			if found := inside.feed(p); found >= 0 {
+				return e.found(found, "the compressed body")
+			}
+			return nil
+		}}
+	}
+	s.text("")
+	req.Body = &watched{ReadCloser: req.Body, search: s, trailer: func() http.Header { return req.Trailer }, refuse: e.found}
 	return nil
 }
 

@@ -255,6 +255,26 @@ func TestPlaceholderElsewhere(t *testing.T) {
 				return justErr(c.send(t, "POST", "http://h/", strings.NewReader("a="+gitShown)))
 			},
 			"big body": func(c *courier) error { return justErr(c.send(t, "POST", "http://h/", megabytes(gitShown))) },
+			"multipart": func(c *courier) error {
+				part := "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+				body := part + wrapped(base64.StdEncoding.EncodeToString([]byte("some words before "+gitShown))) + "\r\n--b--\r\n"
+				return justErr(c.send(t, "POST", "http://h/", strings.NewReader(body), "Content-Type", "multipart/form-data; boundary=b"))
+			},
+			"gzip": func(c *courier) error { return sendPacked(t, c, "gzip", packed("gzip", gitShown)) },
+			"gzip, then much else": func(c *courier) error {
+				return sendPacked(t, c, "gzip", packed("gzip", gitShown+string(noise(1<<20))))
+			},
+			"much else, then gzip": func(c *courier) error {
+				return sendPacked(t, c, "x-gzip", packed("gzip", string(noise(1<<20))+base64.StdEncoding.EncodeToString([]byte(gitShown))))
+			},
+			"two members": func(c *courier) error {
+				return sendPacked(t, c, "gzip", append(packed("gzip", "a"+gitShown[:20]), packed("gzip", gitShown[20:])...))
+			},
+			"deflate":       func(c *courier) error { return sendPacked(t, c, "deflate", packed("zlib", gitShown)) },
+			"deflate, bare": func(c *courier) error { return sendPacked(t, c, "Deflate", packed("flate", gitShown)) },
+			"gzip in deflate": func(c *courier) error {
+				return sendPacked(t, c, "gzip, deflate", packed("zlib", string(packed("gzip", gitShown))))
+			},
 		} {
 			t.Run(host+" "+name, func(t *testing.T) {
 				whole := make(chan string, 1)
@@ -284,6 +304,19 @@ func TestPlaceholderElsewhere(t *testing.T) {
 	if _, text, err := c.send(t, "POST", "http://h/", strings.NewReader("a="+gitShown[:20])); err != nil || text != "a="+gitShown[:20] {
 		t.Errorf("elsewhere: %q, %v", text, err)
 	}
+}
+
+// wrapped breaks text into lines as base64 of mail has them.
+func wrapped(s string) string {
+	var lines []string
+	for len(s) > 20 {
+		lines, s = append(lines, s[:20]), s[20:]
+	}
+	return strings.Join(append(lines, s), "\r\n")
+}
+
+func sendPacked(t *testing.T, c *courier, encoding string, body []byte) error {
+	return justErr(c.send(t, "POST", "http://h/", bytes.NewReader(body), "Content-Encoding", encoding))
 }
 
 func justErr(_ *http.Response, _ string, err error) error { return err }

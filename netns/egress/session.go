@@ -192,7 +192,7 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err == nil {
 		r.status = http.StatusSwitchingProtocols
 		r.of.session.strict.release()
-		c = gaugedConn{c, r.of.gauge}
+		c = gaugedConn{c, r.of.gauge, r.of.errand}
 	}
 	return c, rw, err
 }
