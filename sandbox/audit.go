@@ -18,7 +18,7 @@ import (
 // is counted in the last line. Bytes.
 const maxAudit = 64 << 20
 
-// audit is a session's record, one JSON object a line (README, "Audit"). It lies outside the jail, so the jail cannot change it; JSON
+// audit is a session's record, one JSON object a line (agentjail(1), LOG). It lies outside the jail, so the jail cannot change it; JSON
 // escapes what the jail wrote, so one event is one line.
 type audit struct {
 	mu      sync.Mutex

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/agentjail/agentjail/netns/egress"
@@ -58,9 +59,19 @@ func (w *planner) network() error {
 			return planError("--deny HOST[:PORT]", "%s: %w", it.Why, err)
 		}
 		policy.Deny = append(policy.Deny, r)
+		if !slices.ContainsFunc(policy.Allow, func(a egress.Rule) bool { return overlap(a.Host, r.Host) }) {
+			w.warn(it, "nothing allows this host, so there is nothing to refuse")
+		}
 	}
 	w.plan.Net.Policy = policy
 	return nil
+}
+
+// overlap says whether two patterns may mean one host.
+func overlap(a, b string) bool {
+	x, wild := strings.CutPrefix(a, "*.")
+	y, wider := strings.CutPrefix(b, "*.")
+	return x == y || wild && strings.HasSuffix(y, "."+x) || wider && strings.HasSuffix(x, "."+y)
 }
 
 // rule resolves one [[net.rule]].

@@ -7,7 +7,7 @@ import (
 	"github.com/agentjail/agentjail/netns/egress"
 )
 
-// Report is what happened, version 1 (see README, "Report").
+// Report is what happened, version 1; agentjail(1), REPORT, has each field.
 type Report struct {
 	Version  int          `json:"version"`
 	Session  string       `json:"session"`

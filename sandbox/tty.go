@@ -22,7 +22,7 @@ type terminal struct {
 	master  *os.File
 	drained chan struct{} // closed when nothing more comes out of the jail
 	stopKey atomic.Bool   // Ctrl-Z was typed since the command last stopped
-	endKey  atomic.Int32  // the signal that Ctrl-C or Ctrl-\ makes, when one was typed; the last
+	endKey  atomic.Int32  // the signal that Ctrl-C or Ctrl-\ makes, when that was typed last
 }
 
 // wantsTerminal decides for a mode of --tty.
@@ -131,6 +131,8 @@ func (k keys) Read(p []byte) (int, error) {
 	}
 	if i := bytes.LastIndexAny(p[:n], "\x03\x1c"); i >= 0 {
 		k.t.endKey.Store(map[byte]int32{0x03: int32(unix.SIGINT), 0x1c: int32(unix.SIGQUIT)}[p[i]])
+	} else if len(bytes.Trim(p[:n], "\r\n")) > 0 {
+		k.t.endKey.Store(0) // the user goes on: the command has survived the key, and does not die of it later
 	}
 	return n, err
 }
