@@ -20,7 +20,7 @@ import (
 // empty git work tree; HOME is $WORK/home and holds a key that nobody in a jail may ever read: $HOME/.ssh/id_ed25519, with the words
 // "a private key". agentjail is on PATH. Servers on loopback, alive for the whole test:
 //
-//	$HTTP_ADDR  $HTTPS_ADDR  web: /hello, /echo (the request), /bytes?n=, /sum (POST), /sse, /git/hello.git, /v1/messages, /files/, and what
+//	$HTTP_ADDR  $HTTPS_ADDR  web: /hello, /echo (the request), /bytes?n=, /counter?n=, /sum (POST), /sse, /git/hello.git, /v1/messages, /files/, and what
 //	                         hold_test.go has
 //	$FILES                   the directory below /files/: a script makes one of its own in there
 //	$ECHO_ADDR               sends back what it gets; half-closes when the peer does

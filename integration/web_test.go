@@ -2,6 +2,8 @@ package integration
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -93,6 +95,7 @@ func (w *webServers) handler() http.Handler {
 	mux.HandleFunc("/hello", func(rw http.ResponseWriter, r *http.Request) { fmt.Fprintf(rw, "hello from %s\n", r.Host) })
 	mux.HandleFunc("/echo", func(rw http.ResponseWriter, r *http.Request) { r.Write(rw) })
 	mux.HandleFunc("/bytes", sendBytes)
+	mux.HandleFunc("/counter", sendCounter)
 	mux.HandleFunc("/sum", func(rw http.ResponseWriter, r *http.Request) {
 		sum := sha256.New()
 		n, err := io.Copy(sum, r.Body)
@@ -132,6 +135,17 @@ func sendBytes(rw http.ResponseWriter, r *http.Request) {
 	}
 	rw.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 	io.CopyN(rw, zeros{}, n)
+}
+
+// sendCounter sends what `openssl enc -aes-128-ctr -K 00 -iv 00` makes of so many zeros: no two of its parts are alike.
+func sendCounter(rw http.ResponseWriter, r *http.Request) {
+	n, err := strconv.ParseInt(r.FormValue("n"), 10, 64)
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusBadRequest)
+		return
+	}
+	block, _ := aes.NewCipher(make([]byte, 16))
+	io.CopyN(rw, cipher.StreamReader{S: cipher.NewCTR(block, make([]byte, aes.BlockSize)), R: zeros{}}, n)
 }
 
 type zeros struct{}
