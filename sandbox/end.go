@@ -124,12 +124,16 @@ func (p *Plan) missing() error {
 		return nil
 	case ProblemNotFound:
 		e := &Error{Step: StepCommand, Err: fmt.Errorf("%s: %w", p.Command.Argv[0], unix.ENOENT)}
-		if strings.ContainsAny(p.Command.Argv[0], " |;&<>") {
+		switch {
+		case strings.ContainsAny(p.Command.Argv[0], " |;&<>"):
 			e.Hint = "no shell reads the command: give each word by itself, or agentjail -- sh -c 'COMMAND'"
+		case !strings.Contains(p.Command.Argv[0], "/"):
+			e.Hint = "it is in no directory of your PATH"
 		}
 		return e
 	}
-	return &Error{Step: StepCommand, Err: fmt.Errorf("%s: %w", p.Command.Argv[0], unix.EACCES)}
+	return &Error{Step: StepCommand, Err: fmt.Errorf("%s: %w", p.Command.Argv[0], unix.EACCES),
+		Hint: "chmod +x it, or name what runs it: agentjail -- sh FILE"}
 }
 
 // allows says whether the user lets a wall fall.
