@@ -44,7 +44,12 @@ func (f *flags) layer(dir string) (*profiles.Profile, error) {
 			return nil, usage("agentjail run --limit memory=4GiB", "--limit %s: want KEY=VALUE", l)
 		}
 		if err := p.Limits.Set(key, value, "--limit"); err != nil {
-			return nil, usage("agentjail run --limit memory=4GiB", "--limit %s: %w", l, err)
+			example := map[string]string{"pids": "500", "cpus": "0.5", "files": "1024", "wall": "90m"}
+			hint := "agentjail run --limit memory=4GiB"
+			if v := example[key]; v != "" {
+				hint = "agentjail run --limit " + key + "=" + v
+			}
+			return nil, usage(hint, "--limit %s: %w", l, err)
 		}
 	}
 	if f.net.mode == "none" && len(f.net.allow) > 0 {
