@@ -92,7 +92,8 @@
 // A launcher that is root picks a host uid for the jail that is not: SUDO_UID, else the project's owner; a project of root's is shown
 // through an idmapped mount. Only where the file system cannot do that does the host uid stay 0, behind the same walls; the command
 // sees another uid than 0 even then. A process with host uid 0 passes owner checks on /proc/sys without any capability: there the
-// read-only mount is the only wall, which is why it is made for everybody.
+// read-only mount is the only wall, which is why it is made for everybody. Uid 0 of a user namespace that maps no other id is that one id,
+// and an ordinary caller in all but name: it keeps its groups where setgroups(2) is denied, and its gateway opens the sources itself.
 //
 // # What a jail does not stop
 //
