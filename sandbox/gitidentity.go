@@ -2,7 +2,10 @@ package sandbox
 
 import (
 	"path"
+	"slices"
 	"strings"
+
+	"github.com/agentjail/agentjail/netns/egress"
 )
 
 // gitSystemConfig stands in the jail for git's system settings (GIT_CONFIG_SYSTEM, git(1), from git 2.32).
@@ -11,8 +14,9 @@ const gitSystemConfig = storeDir + "/gitconfig"
 // maxGitConfig bounds what is read of the caller's settings. Bytes.
 const maxGitConfig = 1 << 20
 
-// gitIdentity tells git in the jail who commits. The caller's ~/.gitconfig stays outside, for it may hold tokens and names programs;
-// of its many settings the name and the address pass. They are system settings inside, so a repository's own win, as they do outside.
+// gitIdentity tells git in the jail who commits, and which of the addresses that it is given lead through the door. The
+// caller's ~/.gitconfig stays outside, for it may hold tokens and names programs; of its many settings the name and the address pass.
+// They are system settings inside, so a repository's own win, as they do outside.
 func (w *planner) gitIdentity(e *environment) {
 	config := w.host.getenv("XDG_CONFIG_HOME")
 	if config == "" {
@@ -27,17 +31,40 @@ func (w *planner) gitIdentity(e *environment) {
 			}
 		}
 	}
-	if len(found) == 0 {
-		return
-	}
-	text := "[include]\n\tpath = /etc/gitconfig\n[user]\n"
+	text, why := "", ""
 	for _, key := range []string{"name", "email"} {
 		if value, ok := found[key]; ok {
 			text += "\t" + key + ` = "` + value + "\"\n"
 		}
 	}
-	w.tree.add(Mount{Kind: KindFile, Target: gitSystemConfig, Data: []byte(text), Mode: 0o444, Why: "the name and address for commits, and nothing else of ~/.gitconfig"})
-	e.set("GIT_CONFIG_SYSTEM", gitSystemConfig, "the name and address for commits")
+	if text != "" {
+		text, why = "[user]\n"+text, "the name and address for commits"
+	}
+	if hosts := w.gitOverHTTPS(); len(hosts) > 0 {
+		for _, host := range hosts {
+			text += "[url \"https://" + host + "/\"]\n\tinsteadOf = git@" + host + ":\n\tinsteadOf = ssh://git@" + host + "/\n"
+		}
+		why = strings.TrimPrefix(why+", https in place of ssh for "+strings.Join(hosts, ", "), ", ")
+	}
+	if text == "" {
+		return
+	}
+	text = "[include]\n\tpath = /etc/gitconfig\n" + text
+	w.tree.add(Mount{Kind: KindFile, Target: gitSystemConfig, Data: []byte(text), Mode: 0o444, Why: why + ", and nothing else of ~/.gitconfig"})
+	e.set("GIT_CONFIG_SYSTEM", gitSystemConfig, why)
+}
+
+// gitOverHTTPS gives the hosts whose repositories the door judges over HTTPS and that are not reached over ssh: there the same
+// repository's ssh URL, which is what people clone with, is taken for the other one.
+func (w *planner) gitOverHTTPS() (hosts []string) {
+	allow := w.plan.Net.Policy.Allow
+	for _, r := range allow {
+		ssh := slices.ContainsFunc(allow, func(other egress.Rule) bool { return overlap(other.Host, r.Host) && slices.Contains(other.Ports, 22) })
+		if (r.Git == "fetch" || r.Git == "push") && !strings.HasPrefix(r.Host, "*") && slices.Contains(r.Ports, 443) && !ssh && !slices.Contains(hosts, r.Host) {
+			hosts = append(hosts, r.Host)
+		}
+	}
+	return hosts
 }
 
 // gitShared has git leave the modes of a shared repository alone. With core.sharedRepository it gives each directory the set-group-id bit
