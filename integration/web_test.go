@@ -106,8 +106,10 @@ func (w *webServers) handler() http.Handler {
 	mux.Handle("/files/", http.StripPrefix("/files/", http.FileServer(http.Dir(w.Files))))
 	mux.HandleFunc("/held", w.holds.held)
 	mux.HandleFunc("/release", w.holds.release)
+	mux.HandleFunc("/git/hello.git/info/lfs/objects/batch", batch)
+	mux.HandleFunc("/git/hello.git/info/lfs/objects/of/", w.lfsObject)
 	mux.Handle("/git/", &cgi.Handler{
-		Path: "/usr/lib/git-core/git-http-backend", Root: "/git",
+		Path: "/usr/lib/git-core/git-http-backend", Root: "/git", Stderr: io.Discard,
 		Env: []string{"GIT_PROJECT_ROOT=" + w.repositories, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=t"},
 	})
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
