@@ -101,6 +101,25 @@ func parseDuration(text string, into *Limit) (err error) {
 	return err
 }
 
+func (l Limit) text() string {
+	if l.Unenforced {
+		return l.bound() + ", not enforceable here"
+	}
+	return l.bound()
+}
+
+func (l Limit) bound() string {
+	switch {
+	case l.Bytes != 0:
+		return fmt.Sprintf("%d bytes", l.Bytes)
+	case l.CPUs != 0:
+		return strconv.FormatFloat(l.CPUs, 'g', -1, 64)
+	case l.Duration != 0:
+		return l.Duration.String()
+	}
+	return strconv.FormatInt(l.Count, 10)
+}
+
 // machineMemory reads MemTotal of proc(5), in bytes; 0 where unknown.
 func machineMemory(f Files) int64 {
 	data, _ := f.ReadFile("/proc/meminfo", 4096)

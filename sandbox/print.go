@@ -271,25 +271,6 @@ func (w Watch) builtIn() bool {
 	return w.state() == "missing" && !strings.HasPrefix(w.Why, "--") && !strings.Contains(w.Why, "fs.protect[")
 }
 
-func (l Limit) text() string {
-	if l.Unenforced {
-		return l.bound() + ", not enforceable here"
-	}
-	return l.bound()
-}
-
-func (l Limit) bound() string {
-	switch {
-	case l.Bytes != 0:
-		return fmt.Sprintf("%d bytes", l.Bytes)
-	case l.CPUs != 0:
-		return strconv.FormatFloat(l.CPUs, 'g', -1, 64)
-	case l.Duration != 0:
-		return l.Duration.String()
-	}
-	return strconv.FormatInt(l.Count, 10)
-}
-
 // word quotes what a shell or a reader would not take for one plain word.
 func word(s string) string {
 	plain := s != "" && !strings.ContainsFunc(s, func(r rune) bool {
