@@ -152,7 +152,7 @@ func (p *prober) command() {
 	runtime.LockOSThread() // no_new_privs is a thread's
 	p.try(StepInit, "clone(CLONE_NEWUSER) in the jail, uid_map 1000 0 1", nil)
 	p.must(StepSeccomp, "prctl(PR_SET_NO_NEW_PRIVS)", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-	program, err := seccomp.Compile(nil)
+	program, err := seccomp.Program(nil)
 	p.must(StepSeccomp, "compile the filter", err)
 	p.try(StepSeccomp, fmt.Sprintf("seccomp(SECCOMP_SET_MODE_FILTER) of %d instructions", len(program)/8), loadFilter(program))
 }

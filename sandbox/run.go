@@ -54,14 +54,8 @@ type run struct {
 	door     *door // nil with --net none
 	secrets  *keeper
 	control  *control
-	filter   chan compiled
 	begin    func() beginning // what the protected paths were; looked at once
 	forgot   error            // what could not be kept for the next run
-}
-
-type compiled struct {
-	program []byte
-	err     error
 }
 
 // Run makes the jail that the plan describes, runs the command in it and returns when all of it is gone. The error is an *Error
@@ -74,17 +68,13 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &run{plan: plan, host: host, opts: opts, log: opts.Log, filter: make(chan compiled, 1)}
+	r := &run{plan: plan, host: host, opts: opts, log: opts.Log}
 	r.begin = sync.OnceValue(func() beginning { return plan.begin(host) })
 	r.report = &Report{Version: 1, Session: newSession(), Name: plan.Name, Profile: plan.Profile, Project: plan.Project, Command: plan.Command.Argv,
 		Started: time.Now(), Degraded: []string{}, Secrets: []egress.SecretCount{},
 		Net: ReportNet{Allowed: []egress.HostCount{}, Denied: []egress.DenialCount{}},
 		FS:  ReportFS{Quarantined: []string{}, DelayedExecution: []string{}}}
 
-	go func() {
-		program, err := seccomp.Compile(groupNames(plan.Syscalls))
-		r.filter <- compiled{program, err}
-	}()
 	var stop func()
 	r.signals, stop = watchSignals()
 	defer stop()
@@ -239,15 +229,15 @@ func (r *run) startCommand() error {
 	if b := r.begin(); b.err != nil {
 		return noRecord(b.err)
 	}
-	f := <-r.filter
-	if f.err != nil {
-		return &Error{Step: StepSeccomp, Err: f.err}
+	filter, err := seccomp.Program(groupNames(r.plan.Syscalls))
+	if err != nil {
+		return &Error{Step: StepSeccomp, Err: err}
 	}
 	umask := unix.Umask(0)
 	unix.Umask(umask)
 	c := r.plan.Command
 	start := &initStart{Path: c.Path, Argv: c.Argv, Dir: c.Dir, UID: r.plan.Identity.UID, GID: r.plan.Identity.GID,
-		Rlimits: r.cgroup.rlimits(), Filter: f.program, Umask: umask}
+		Rlimits: r.cgroup.rlimits(), Filter: filter, Umask: umask}
 	for _, v := range c.Env {
 		start.Env = append(start.Env, v.Name+"="+r.secrets.environ(v))
 	}

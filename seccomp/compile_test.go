@@ -33,7 +33,7 @@ func choices() [][]string {
 	return append(all, []string{"nested", "debug"})
 }
 
-// forEach runs test for each architecture and each choice of groups.
+// forEach runs test for each architecture and each choice of groups, on what libseccomp makes and on what is stored.
 func forEach(t *testing.T, test func(t *testing.T, m machine, policy []rule, program []byte)) {
 	t.Helper()
 	for _, m := range machines() {
@@ -48,6 +48,9 @@ func forEach(t *testing.T, test func(t *testing.T, m machine, policy []rule, pro
 					t.Fatal(err)
 				}
 				test(t, m, policy, program)
+				if program, err := programs.ReadFile(stored(m.name, groups)); err == nil {
+					test(t, m, policy, program)
+				}
 			})
 		}
 	}

@@ -1,9 +1,9 @@
 // Package seccomp answers one question: which system calls?
 //
-// [Compile] turns the policy into a program for the kernel. It loads nothing: whoever starts the command loads the program in the
+// [Program] gives the policy as a program for the kernel. It loads nothing: whoever starts the command loads the program in the
 // new process, after no_new_privs and just before execve(2), so that the filter meets the command and none of our own set-up.
 //
-//	program, err := seccomp.Compile([]string{"debug"})
+//	program, err := seccomp.Program([]string{"debug"})
 //	// in the child: prctl(PR_SET_NO_NEW_PRIVS, 1), then
 //	// seccomp(SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &sock_fprog{len(program) / 8, program})
 //
@@ -34,6 +34,9 @@
 // said to it. So the clauses for a call, of which the first that fits decides, are cut into sets of arguments that have no call
 // in common (cube.go), and then no order matters. A name that the libseccomp of the build does not know keeps the default.
 //
+// What the built-in profiles ask for is compiled ahead of time and lies in programs/ (go generate ./seccomp makes it; the tests run
+// it for every call); any other choice of groups is compiled when it is asked for ([Compile]).
+//
 // # What a user may notice
 //
 // On a directory S_ISGID is harmless, but it is refused there too, since a filter cannot see what a path names. In a project whose
@@ -50,7 +53,7 @@
 // # Cost
 //
 // Measured on Linux 6.18, in a busy virtual machine with two cores, with libseccomp 2.5.4: Compile takes 3 to 9 ms, nearly all of
-// it in libseccomp, and can run beside the rest of a launch; loading the program takes 0.3 ms. A call that is allowed whatever its
+// it in libseccomp, which is why the usual programs are stored; loading the program takes 0.3 ms. A call that is allowed whatever its
 // arguments (getppid) costs 10 to 35 ns more than without a filter, for the kernel remembers that and does not run the program
 // (Linux 5.11); one that is judged 27 to 56 ns (ioctl), 45 to 72 ns (fchmod). In medians of processor time `git status` takes 1 %
 // more and gcc 3 %, on a machine whose noise is not smaller; that open is judged too, which came later, could not be told from the
