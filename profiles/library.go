@@ -57,7 +57,30 @@ type Info struct {
 
 // List gives every profile that can be asked for by name, sorted. A file that cannot be parsed is in the list, with its error,
 // and is part of the error that List gives.
-func (l Library) List() ([]Info, error) {
+func (l Library) List() ([]Info, error) { return l.list(Dir.load) }
+
+// matching is Dir.load for who asks for match alone. The built-in profiles' is known, and to parse them all took half of the planning of
+// a run; a file of the user's is read whole, for nothing runs with one that cannot be.
+func matching(d Dir, name string) (*Profile, error) {
+	if !d.builtIn {
+		return d.load(name)
+	}
+	return &Profile{Match: builtInMatch(name)}, nil
+}
+
+// builtInMatch is the match of a built-in profile.
+func builtInMatch(name string) []string {
+	switch name {
+	case "aider", "claude", "codex", "copilot", "gemini", "opencode", "pre-commit":
+		return []string{name}
+	case "cursor":
+		return []string{"cursor-agent"}
+	}
+	return nil
+}
+
+// list is List with a choice of how a profile is read.
+func (l Library) list(load func(d Dir, name string) (*Profile, error)) ([]Info, error) {
 	var infos []Info
 	var errs []error
 	for level, dir := range l.Dirs {
@@ -74,7 +97,7 @@ func (l Library) List() ([]Info, error) {
 				continue
 			}
 			info := Info{Name: name, Source: dir.source(name), level: level}
-			if p, err := dir.load(name); err != nil {
+			if p, err := load(dir, name); err != nil {
 				info.Error = err.Error()
 				errs = append(errs, err)
 			} else {
@@ -116,7 +139,7 @@ func (l Library) Load(refs []string, commandBase string) (*Profile, error) {
 // match finds the profile for a command. One level of Dirs hides the next; two profiles of one level are an error, because
 // their order would be chance.
 func (l Library) match(base string) (string, error) {
-	infos, err := l.List()
+	infos, err := l.list(matching)
 	if err != nil {
 		return "", err
 	}

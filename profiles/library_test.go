@@ -263,3 +263,16 @@ func TestEachHostHasASource(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestBuiltInMatch holds the table to what the built-in files say.
+func TestBuiltInMatch(t *testing.T) {
+	infos, err := Library{Dirs: []Dir{BuiltIn()}}.List()
+	if err != nil || len(infos) == 0 {
+		t.Fatal(infos, err)
+	}
+	for _, i := range infos {
+		if got := builtInMatch(i.Name); !slices.Equal(got, i.Match) {
+			t.Errorf("builtInMatch(%q) = %q; the file says %q", i.Name, got, i.Match)
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -176,7 +175,7 @@ func (s Secret) check() (field string, err error) {
 }
 
 func checkSecretName(s string) error {
-	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`).MatchString(s) {
+	if !word(s, letter+digit, letter+digit+"._-") || len(s) > 64 {
 		return fmt.Errorf("%q is not the name of a secret: letters, digits, ., - and _", s)
 	}
 	return nil
@@ -192,14 +191,16 @@ func checkOwnPath(s string) error {
 
 // pointer says whether s is a JSON pointer (RFC 6901 section 3) that is not the whole document.
 func pointer(s string) bool {
-	return regexp.MustCompile(`^/([^~]|~[01])*$`).MatchString(s)
+	unescaped := strings.NewReplacer("~0", "", "~1", "").Replace(s)
+	return strings.HasPrefix(s, "/") && !strings.Contains(unescaped, "~")
 }
 
 // header takes a field name (RFC 9110 section 5.1), a field name and an authentication scheme, or a query parameter.
 func header(s string) bool {
 	name, scheme, found := strings.Cut(s, ":")
 	scheme = strings.TrimPrefix(scheme, " ")
-	token := func(s string) bool { return regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$").MatchString(s) }
+	const tchar = "!#$%&'*+-.^_`|~" + digit + letter
+	token := func(s string) bool { return word(s, tchar, tchar) }
 	return s == "" || token(name) && (!found || token(scheme))
 }
 

@@ -188,7 +188,7 @@ func TestDoctorNamesTheFault(t *testing.T) {
 		"cgroup namespace refused": {fault{Call: unix.SYS_CLONE, Mask: unix.CLONE_NEWCGROUP, Errno: unix.EPERM},
 			StepContainer, "clone(CLONE_NEWCGROUP)", "EPERM", "Seccomp", "outside"},
 		"no seccomp filters": {fault{Call: unix.SYS_SECCOMP, Errno: unix.EINVAL},
-			StepSeccomp, "filter", "EINVAL", "CONFIG_SECCOMP_FILTER", "boot"},
+			StepSeccomp, "SECCOMP_SET_MODE_FILTER", "EINVAL", "CONFIG_SECCOMP_FILTER", "boot"},
 		"no user namespaces allowed": {fault{File: "/proc/sys/user/max_user_namespaces", Value: "0"},
 			StepUserNamespace, "clone(CLONE_NEWUSER)", "ENOSPC", "user.max_user_namespaces is 0", "user.max_user_namespaces = 65536"},
 		"no network namespaces allowed": {fault{File: "/proc/sys/user/max_net_namespaces", Value: "0"},

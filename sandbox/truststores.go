@@ -27,10 +27,19 @@ func (p *Plan) withTrustStores(h *Host, ca *egress.CA) ([]Mount, error) {
 	}
 	mounts := slices.Clip(p.Mounts)
 	t := tree{mounts: p.Mounts}
+	made := make(map[TrustStore][]byte) // several come of one bundle
 	for _, s := range p.Trust {
-		data, err := p.trustStore(h, s, bytes.Join(added, []byte("\n")))
-		if err != nil {
-			return nil, fmt.Errorf("certificates of %s: %w", s.Target, err)
+		key := TrustStore{Format: s.Format, Source: s.Source}
+		if s.Format == "pkcs12" {
+			key.Source = ""
+		}
+		data, ok := made[key]
+		if !ok {
+			var err error
+			if data, err = p.trustStore(h, s, bytes.Join(added, []byte("\n"))); err != nil {
+				return nil, fmt.Errorf("certificates of %s: %w", s.Target, err)
+			}
+			made[key] = data
 		}
 		kind := KindOver
 		if t.own(s.Target) {
@@ -53,7 +62,7 @@ func (p *Plan) trustStore(h *Host, s TrustStore, added []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append(data, '\n'), added...), nil
+	return slices.Concat(data, []byte("\n"), added), nil
 }
 
 // javaStore is Java's: a PKCS#12 file without a password, which Java reads whatever password it is told (JDK-8076190; measured with 17).
