@@ -33,13 +33,13 @@
 //  1. The caller's descriptors are looked at (stdio.go): a directory ends the run before anything exists.
 //  2. The session's record is opened, its first line is written and room for the report is taken (audit.go): a run that cannot be
 //     recorded does not begin, and one whose next event cannot be written is ended there and then, behind walls that stand to its end.
-//  3. The secrets' values are asked for, so that the jail can have placeholders of their shape. They stay in the launcher, whose
-//     memory goes into no core file and, from the gateway's start on, is closed to the caller's other processes.
-//  4. The door is made and with it the session's certificate authority, whose certificate goes into the jail's trust stores.
-//     The system-call filter is compiled beside all this.
-//  5. The cgroup is made before the gateway, which joins it before it is told to do anything: nothing ever runs outside it.
-//  6. The gateway is cloned. It waits for its acts on a socket; the launcher's death kills it (PR_SET_PDEATHSIG).
-//  7. N1, the cable and the listening sockets are made while nobody is inside; the sockets go to the launcher, which serves them
+//  3. The gateway is cloned: its start takes longest, and it makes N1 and the cable beside what follows. Then it waits for its acts on a
+//     socket; the launcher's death kills it (PR_SET_PDEATHSIG). It comes before the secrets, so it never has a copy of one.
+//  4. The secrets' values are asked for, so that the jail can have placeholders of their shape. They stay in the launcher, whose
+//     memory goes into no core file and is closed to the caller's other processes by then.
+//  5. The door is made and with it the session's certificate authority, whose certificate goes into the jail's trust stores.
+//  6. The cgroup is made, and the gateway joins it before it is told to do anything: nothing that is not ours ever runs outside it.
+//  7. The listening sockets are made while nobody is inside; they go to the launcher, which serves them
 //     from the host's namespace. A socket keeps the namespace it was born in: accepting happens in N0, dialling outside.
 //  8. Every source is opened before the first mount: mounting the private tmpfs hides part of the host's tree, and a source that
 //     has become a link since the plan ends the run here (root.go).

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -75,6 +76,7 @@ func gateway(c *channel, m *message) (int, error) {
 	for _, f := range files[:5] {
 		f.Close()
 	}
+	debug.SetGCPercent(100) // the launch is over
 	if err := startGuard(c, tree, jail); err != nil {
 		return 0, &Error{Step: StepRoot, Err: err}
 	}

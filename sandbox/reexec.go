@@ -3,6 +3,7 @@ package sandbox
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 )
 
 // The names under which this binary starts itself. They stand in argv[0], and each needs descriptors that only we pass.
@@ -15,6 +16,9 @@ const (
 // them, and then does not return. It is the first call of main.
 func Reexec() {
 	runtime.LockOSThread() // prctl(PR_SET_PDEATHSIG) and namespaces belong to a thread; main's own lives as long as the process and stays main's
+	if os.Args[0] == gatewayName || os.Getenv(initEnv) != "" {
+		debug.SetGCPercent(-1) // until the command runs; libcontainer's init has the gateway's name too
+	}
 	reexecContainer()
 	reexecJanitor()
 	reexecProbe()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -31,6 +32,14 @@ const launchTimeout = time.Minute
 
 // termGrace is how long a command has between the SIGTERM of its wall-time limit and SIGKILL.
 const termGrace = 2 * time.Second
+
+// settleTime is when a launch is over for the memory's sake, and settle gives back what it took.
+const settleTime = time.Second
+
+func settle() {
+	debug.SetGCPercent(100)
+	debug.FreeOSMemory()
+}
 
 // run is one jail while it is made and while it lives.
 type run struct {
@@ -68,6 +77,10 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	// A launch makes a few megabytes of garbage, and to collect it would cost more than to keep it until the command has run for a while.
+	debug.SetGCPercent(-1)
+	settled := time.AfterFunc(settleTime, settle)
+	defer settled.Stop()
 	r := &run{plan: plan, host: host, opts: opts, log: opts.Log}
 	r.begin = sync.OnceValue(func() beginning { return plan.begin(host) })
 	r.report = &Report{Version: 1, Session: newSession(), Name: plan.Name, Profile: plan.Profile, Project: plan.Project, Command: plan.Command.Argv,
@@ -103,26 +116,22 @@ func (r *run) launch(ctx context.Context) error {
 		return noRecord(err)
 	}
 
-	go r.begin() // beside the launch
-	mounts := r.plan.Mounts
+	// First of all what takes longest: the gateway's start, beside everything up to its acts. So it has no copy of a secret either.
+	if r.gateway, err = startGateway(r.plan.Identity, r.host); err != nil {
+		return r.explain(StepUserNamespace, err)
+	}
+	go r.begin()
 	if r.secrets, err = r.openSecrets(ctx); err != nil {
 		return err
 	}
 	if r.control, err = openControl(r.dir, r.secrets.revoke, r.audit.revoked); err != nil {
 		return r.explain(StepControl, err)
 	}
+	mounts := r.plan.Mounts
 	if r.plan.Net.Mode.Value == "door" {
-		if r.door, err = newDoor(r.plan, r.secrets, r.audit.door); err != nil {
-			return &Error{Step: StepDoor, Err: err}
-		}
-		if mounts, err = r.plan.withTrustStores(r.host, r.door.ca); err != nil {
-			return &Error{Step: StepDoor, Err: err}
-		}
-		files, err := r.secrets.files()
-		if err != nil {
+		if mounts, err = r.makeDoor(); err != nil {
 			return err
 		}
-		mounts = append(mounts, files...)
 	}
 	var degraded []string
 	r.cgroup, degraded, err = newCgroup(ctx, r.plan.Limits, r.report.Session, r.host, r.plan.Identity, r.plan.allows("limits"))
@@ -136,17 +145,12 @@ func (r *run) launch(ctx context.Context) error {
 		return r.explain(StepHandshake, err)
 	}
 	defer initEnd.Close()
-	if err := r.startGateway(r.plan.Identity, mounts, initEnd); err != nil {
+	if err := r.tellGateway(r.plan.Identity, mounts, initEnd); err != nil {
 		return err
 	}
 	if r.door != nil {
 		if err := r.openDoor(); err != nil {
 			return err
-		}
-	}
-	if len(r.plan.Secrets) > 0 {
-		if err := undumpable(); err != nil {
-			return &Error{Step: StepSecrets, Err: err}
 		}
 	}
 	return r.startCommand()
@@ -155,29 +159,44 @@ func (r *run) launch(ctx context.Context) error {
 // openSecrets asks for the secrets' values, if the plan has any.
 func (r *run) openSecrets(ctx context.Context) (*keeper, error) {
 	if len(r.plan.Secrets) > 0 {
-		if err := noCore(); err != nil {
+		if err := errors.Join(noCore(), undumpable()); err != nil {
 			return nil, &Error{Step: StepSecrets, Err: err}
 		}
 	}
 	return newKeeper(ctx, r.plan, r.host, time.Now)
 }
 
-// startGateway starts the gateway inside its cgroup and tells it its acts.
-func (r *run) startGateway(id Identity, mounts []Mount, initEnd *os.File) (err error) {
-	if r.gateway, err = startGateway(id, r.host); err != nil {
-		return r.explain(StepUserNamespace, err)
+// makeDoor makes the door, and gives the plan's mounts with what the jail's programs need of it.
+func (r *run) makeDoor() (mounts []Mount, err error) {
+	if r.door, err = newDoor(r.plan, r.secrets, r.audit.door); err != nil {
+		return nil, &Error{Step: StepDoor, Err: err}
 	}
+	if mounts, err = r.plan.withTrustStores(r.host, r.door.ca); err != nil {
+		return nil, &Error{Step: StepDoor, Err: err}
+	}
+	files, err := r.secrets.files()
+	return append(mounts, files...), err
+}
+
+// tellGateway puts the gateway into its cgroup and tells it its acts.
+func (r *run) tellGateway(id Identity, mounts []Mount, initEnd *os.File) error {
 	if err := r.cgroup.Add(r.gateway.pid()); err != nil {
 		return r.explain(StepCgroup, err)
 	}
-	err = r.gateway.begin(r, id, mounts, initEnd)
+	err := r.gateway.begin(r, id, mounts, initEnd)
 	if e, ok := errors.AsType[*Error](err); ok && e.Step == StepIDMap && id.HostUID != 0 {
 		// Root's project on a file system without idmapped mounts: no other uid can own it, so the host uid stays 0 behind the same
 		// walls (doc.go, "Started by uid 0").
 		r.log.Info("the project's file system has no idmapped mounts; the jail's host uid is 0", "error", e.Err)
 		r.gateway.kill()
 		id.HostUID, id.HostGID = 0, 0
-		return r.startGateway(id, mounts, initEnd)
+		if r.gateway, err = startGateway(id, r.host); err != nil {
+			return r.explain(StepUserNamespace, err)
+		}
+		return r.tellGateway(id, mounts, initEnd)
+	}
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return r.gatewayError(err)
 	}
 	if err != nil {
 		return r.explain(StepHandshake, err)

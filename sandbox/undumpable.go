@@ -21,7 +21,7 @@ func noCore() error {
 }
 
 // undumpable closes this process to ptrace(2), /proc/PID/mem and core dumps for all other processes of the caller's. It comes when the
-// gateway is up: of a process that cannot be dumped, /proc belongs to root, and the same goes for its child until the child executes
+// gateway has its maps: of a process that cannot be dumped, /proc belongs to root, and the same goes for its child until the child executes
 // something, so that an ordinary user could not write the child's uid_map any more (PR_SET_DUMPABLE in prctl(2)).
 func undumpable() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
