@@ -55,7 +55,7 @@ var table = map[string]arrows{
 			"github.com/zalando/go-keyring",      // a source of secrets
 		},
 		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", "github.com/rogpeppe/go-internal"},
-		cgo:   true, // spawn.go: a fork that Go's runtime cannot make
+		cgo:   true, // init.go: a PID 1 without Go's runtime
 		only:  "container.go",
 	},
 	"cmd/agentjail": {
@@ -156,7 +156,7 @@ func TestImportsOfMadeUpTree(t *testing.T) {
 		{"name with an allowed prefix", "netns/egress/a.go", `"golang.org/x/network"`, true},
 		{"netlink in the door", "netns/egress/a.go", `"github.com/vishvananda/netlink"`, true},
 		{"cgo in the door", "netns/egress/a.go", `"C"`, true},
-		{"cgo in the spawn", "sandbox/spawn.go", `"C"`, false},
+		{"cgo in the spawn", "sandbox/init.go", `"C"`, false},
 		{"the one file", "sandbox/container.go", `_ "github.com/opencontainers/runc/libcontainer/nsenter"`, false},
 		{"a second file", "sandbox/run.go", `_ "github.com/opencontainers/runc/libcontainer/nsenter"`, true},
 		{"a file of that name elsewhere", "seccomp/container.go", `"github.com/opencontainers/runc/libcontainer"`, true},

@@ -110,8 +110,10 @@ func explode(t *testing.T, attr *syscall.SysProcAttr, c *cgroup, limits []rlimit
 			t.Fatal(err)
 		}
 	}
-	if err := setRlimits(cmd.Process.Pid, limits); err != nil {
-		t.Fatal(err)
+	for _, l := range limits {
+		if err := unix.Prlimit(cmd.Process.Pid, l.Resource, &unix.Rlimit{Cur: l.Soft, Max: l.Hard}, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	in.Write([]byte("g"))
 	line, err := bufio.NewReader(out).ReadString('\n')

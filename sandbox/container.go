@@ -29,7 +29,7 @@ func startContainer(s *gatewayStart, stdio [3]*os.File, initSock, exe *os.File, 
 	}
 	p := &libcontainer.Process{
 		Args:       []string{"/proc/self/fd/4"},
-		Env:        []string{initEnv + "=1", "GOTRACEBACK=none"}, // the command's stderr is not ours to fill
+		Env:        []string{initEnv + "=1"},
 		Cwd:        "/",
 		Init:       true,
 		Stdin:      stdio[0],

@@ -24,7 +24,7 @@
 // The launcher clones the gateway with a user namespace U0 that maps its 0 to the caller's one id: no setuid helper, no
 // /etc/subuid. The gateway makes the file tree on a tmpfs that only its mount namespace has, the cable and the door's sockets,
 // and starts init through libcontainer (container.go, the one file that knows it). init is root of U0 with CAP_SETFCAP alone;
-// it needs that to map the command's id into a second user namespace U1 (spawn.go), and shares no user namespace with the
+// it needs that to map the command's id into a second user namespace U1 (spawn.c), and shares no user namespace with the
 // command, so the command can neither trace it nor look into it. U0 allows that one child namespace and no other
 // (user.max_user_namespaces), so the command can make none.
 //

@@ -27,7 +27,7 @@ func newSession() string {
 // end takes everything down, in the reverse order of its making, and completes the report.
 func (r *run) end(err error) error {
 	r.gateway.kill()
-	if r.init != nil {
+	if r.init.channel != nil {
 		r.init.Close()
 	}
 	if r.streams != nil {

@@ -14,22 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The three processes talk over two socket pairs. A message is a 4-byte length (big endian), then JSON; descriptors ride on its
-// first byte (unix(7), SCM_RIGHTS).
+// Launcher and gateway talk over a socket pair. A message is a 4-byte length (big endian), then JSON; descriptors ride on its
+// first byte (unix(7), SCM_RIGHTS). What launcher and init say to each other over another pair stands in init.go.
 //
 //	launcher                     gateway                       init
 //	   │  gatewayStart + fds ────► │                             │   the acts to do: mounts, ports; stdio, init's end of the pair
 //	   │  gatewayTrees + fds ────► │                             │   from a launcher of uid 0: the binds' sources
 //	   │ ◄──────── gatewaySockets  │                             │   the door's listeners, born in N0
 //	   │                           │ ── libcontainer: clone ───► │
-//	   │  initStart ───────────────┼───────────────────────────► │   argv, environment, filter, rlimits
-//	   │ ◄─────────────────────────┼───────────── initTerminal   │   the pty's master end (with a terminal)
-//	   │ ◄─────────────────────────┼───────────── initRunning    │   execve(2) of the command has happened
-//	   │  initSignal ──────────────┼───────────────────────────► │   as often as needed
-//	   │ ◄─────────────────────────┼─ initStopped, initExited    │
+//	   │ ◄───────────────────────────────────────────────────────┤   init.go
 //	   │ ◄──────── gatewayGone     │ ◄──────── wait(2) ───────── ╵
 //
-// Each of gateway and init may send a failure instead, and then exits. End of file on either socket means that the launcher is
+// The gateway may send a failure instead, and then exits. End of file on either socket means that the launcher is
 // gone: gateway and init exit at once, and with PID 1 the kernel ends everything in the jail.
 
 // message is one message of either direction; exactly one field is set.
@@ -38,12 +34,6 @@ type message struct {
 	GatewayTrees   *struct{}       `json:",omitempty"` // descriptors alone
 	GatewaySockets *gatewaySockets `json:",omitempty"`
 	GatewayGone    *gatewayGone    `json:",omitempty"`
-	InitStart      *initStart      `json:",omitempty"`
-	InitTerminal   *struct{}       `json:",omitempty"` // one descriptor: the master
-	InitRunning    *struct{}       `json:",omitempty"`
-	InitSignal     *initSignal     `json:",omitempty"`
-	InitStopped    *struct{}       `json:",omitempty"`
-	InitExited     *initExited     `json:",omitempty"`
 	Failure        *failure        `json:",omitempty"`
 
 	files []*os.File // the descriptors that came with it
@@ -118,33 +108,6 @@ type gatewaySockets struct{ More bool }
 // gatewayGone says that init has died; the status is wait(2)'s.
 type gatewayGone struct{ Status int }
 
-// initStart tells init what to start.
-type initStart struct {
-	Path     string
-	Argv     []string
-	Env      []string
-	Dir      string
-	UID, GID int // as the command sees them
-	Terminal bool
-	Size     winsize
-	Stderr   bool // with a terminal: stderr is not part of it
-	Rlimits  []rlimit
-	Filter   []byte // struct sock_filter[], native
-	Umask    int
-}
-
-// winsize is a terminal's size in characters and pixels (ioctl_tty(2)).
-type winsize struct{ Row, Col, X, Y uint16 }
-
-// initSignal asks for a signal to the command, or to its whole process group (what a terminal's keys do).
-type initSignal struct {
-	Signal int
-	Group  bool
-}
-
-// initExited is how the command ended: Code as exit(2), or the number of the Signal that killed it.
-type initExited struct{ Code, Signal int }
-
 // failure is a step that did not happen, as data: errors do not cross a process boundary.
 type failure struct {
 	Step    string
@@ -154,7 +117,7 @@ type failure struct {
 
 func (f *failure) err() error { return &remoteError{f.Message, unix.Errno(f.Errno)} }
 
-// remoteError is an error of the gateway or init; errors.Is sees its errno.
+// remoteError is an error of the gateway; errors.Is sees its errno.
 type remoteError struct {
 	text  string
 	errno unix.Errno

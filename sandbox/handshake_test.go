@@ -78,7 +78,7 @@ func TestSendToOneThatReadsAndGoes(t *testing.T) {
 			b.send(failed(StepRoot, unix.EPERM))
 			b.Close()
 		}()
-		if err := a.send(&message{InitSignal: &initSignal{Signal: 1}}); err != nil {
+		if err := a.send(&message{GatewayGone: &gatewayGone{1}}); err != nil {
 			t.Fatal(err)
 		}
 		<-gone
@@ -90,7 +90,7 @@ func TestSendToOneThatReadsAndGoes(t *testing.T) {
 
 func TestClaimWantsTheRightNumber(t *testing.T) {
 	a, b := channels(t)
-	if err := a.send(&message{InitTerminal: &struct{}{}}); err != nil {
+	if err := a.send(&message{GatewayTrees: &struct{}{}}); err != nil {
 		t.Fatal(err)
 	}
 	m, err := b.receive()

@@ -1,175 +1,199 @@
 package sandbox
 
+/*
+#include "init.h"
+#include "spawn.h"
+*/
+import "C"
+
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// initMain is PID 1 of the jail: root of U0 with CAP_SETFCAP alone, descriptor 3 its socket to the launcher. It starts the command,
-// reaps, forwards signals and ends the jail with the command. It returns its exit status, which nobody reads.
-func initMain() int {
-	unix.Close(4) // our own binary
-	c, err := openChannel(os.NewFile(3, "launcher"))
-	if err != nil {
-		return exitFailed
-	}
-	// PID 1 is spared what it does not handle, but Go's runtime handles every signal: a command could end its own jail with
-	// SIGQUIT. Ignored ones are set back to the default in the child.
-	signal.Ignore()
-	children := make(chan os.Signal, 1)
-	signal.Notify(children, unix.SIGCHLD)
+// init is PID 1 of the jail: root of U0 with CAP_SETFCAP alone, descriptor 3 its socket to the launcher. It starts the command (spawn.c),
+// reaps, forwards signals and ends the jail with the command.
+//
+// It is C in a constructor (init.c), which runs before Go's runtime would: between clone(CLONE_NEWUSER) and execve a Go runtime must not
+// run anyway, a PID 1 without signal handlers is spared by the kernel every signal that the jail could send it, and a start of Go
+// takes longer than all of what it does, and 4 MB for as long as the jail lives. This file is the launcher's side of it.
+//
+//	launcher                           init
+//	   │  START ───────────────────────► │   argv, environment, filter, limits
+//	   │ ◄────────────────────  TERMINAL │   the pty's master end (with a terminal)
+//	   │ ◄─────────────────────  RUNNING │   execve(2) of the command has happened
+//	   │  SIGNAL ──────────────────────► │   as often as needed; one before START is kept
+//	   │ ◄────────────  STOPPED, EXITED  │   and FAILED in place of any of them
 
-	start, early, err := awaitStart(c)
-	if err != nil {
-		return exitFailed
-	}
-	// No core of a process that holds the launcher's socket; and the command may not attach anyway (other user namespace).
-	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-	i := &initProcess{channel: c}
-	if err := i.start(start); err != nil {
-		c.send(failed(StepInit, err))
-		return exitFailed
-	}
-	if err := c.send(&message{InitRunning: &struct{}{}}); err != nil {
-		return exitFailed
-	}
-	for _, s := range early {
-		i.signal(s)
-	}
-	go i.serve()
-	for range children {
-		if exited := i.reap(); exited != nil {
-			c.send(&message{InitExited: exited})
-			return 0
-		}
-	}
-	return exitFailed
+const initEnv = C.INIT_ENV
+
+// initStart tells init what to start.
+type initStart struct {
+	Path     string
+	Argv     []string
+	Env      []string
+	Dir      string
+	UID, GID int // as the command sees them
+	Terminal bool
+	Size     winsize
+	Stderr   bool // with a terminal: stderr is not part of it
+	Rlimits  []rlimit
+	Filter   []byte // struct sock_filter[], native
+	Umask    int
 }
 
-// awaitStart reads until the launcher says what to start. A signal may overtake that: it is for the command all the same.
-func awaitStart(c *channel) (start *initStart, early []*initSignal, err error) {
-	for {
-		m, err := c.receive()
-		if err != nil {
-			return nil, nil, err
-		}
-		if m.InitStart != nil {
-			return m.InitStart, early, nil
-		}
-		if m.InitSignal != nil {
-			early = append(early, m.InitSignal)
-		}
+// winsize is a terminal's size in characters and pixels (ioctl_tty(2)).
+type winsize struct{ Row, Col, X, Y uint16 }
+
+// initExited is how the command ended: Code as exit(2), or the number of the Signal that killed it.
+type initExited struct{ Code, Signal int }
+
+// initEvent is one message from init; exactly one field is set.
+type initEvent struct {
+	terminal *os.File // the pty's master end
+	running  bool
+	stopped  bool
+	exited   *initExited
+	failed   *initFailure
+}
+
+// initFailure is a stage of init's or spawn.c's that failed.
+type initFailure struct {
+	stage int
+	errno unix.Errno
+}
+
+func (e *initFailure) Error() string { return e.what() + ": " + e.errno.Error() }
+func (e *initFailure) Unwrap() error { return e.errno }
+
+// what names the enum of spawn.h.
+func (e *initFailure) what() string {
+	switch e.stage {
+	case C.SPAWN_TERMINAL:
+		return "make a pty"
+	case C.SPAWN_CLONE:
+		return "clone(CLONE_NEWUSER)"
+	case C.SPAWN_MAPS:
+		return "map ids"
+	case C.SPAWN_CAPS:
+		return "drop capabilities"
+	case C.SPAWN_SESSION:
+		return "start a session"
+	case C.SPAWN_STDIO:
+		return "set up stdin, stdout and stderr"
+	case C.SPAWN_DIR:
+		return "chdir"
+	case C.SPAWN_LIMITS:
+		return "setrlimit"
+	case C.SPAWN_NO_NEW_PRIVS:
+		return "prctl(PR_SET_NO_NEW_PRIVS)"
+	case C.SPAWN_FILTER:
+		return "seccomp(SECCOMP_SET_MODE_FILTER)"
+	case C.SPAWN_EXEC:
+		return "execve"
 	}
+	return "init"
 }
 
-// initProcess is what init knows.
-type initProcess struct {
-	channel *channel
-	command int // pid
+// step is the step of the launch that the stage belongs to.
+func (e *initFailure) step() string {
+	switch e.stage {
+	case C.SPAWN_TERMINAL:
+		return StepTerminal
+	case C.SPAWN_CLONE:
+		return StepUserNamespace
+	case C.SPAWN_MAPS:
+		return StepIDMap
+	case C.SPAWN_NO_NEW_PRIVS, C.SPAWN_FILTER:
+		return StepSeccomp
+	case C.SPAWN_EXEC:
+		return StepCommand
+	}
+	return StepInit
 }
 
-func (i *initProcess) start(s *initStart) error {
-	stdio := [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
+// pack lays the message out as init.h says.
+func (s *initStart) pack() ([]byte, error) {
+	head := C.struct_init_start{
+		uid: C.int32_t(s.UID), gid: C.int32_t(s.GID), umask: C.uint32_t(s.Umask),
+		row: C.uint16_t(s.Size.Row), col: C.uint16_t(s.Size.Col), x: C.uint16_t(s.Size.X), y: C.uint16_t(s.Size.Y),
+		limits: C.uint32_t(len(s.Rlimits)), filter: C.uint32_t(len(s.Filter) / unix.SizeofSockFilter),
+		argc: C.uint32_t(len(s.Argv)), envc: C.uint32_t(len(s.Env)),
+	}
 	if s.Terminal {
-		slave, err := i.terminal(s.Size)
-		if err != nil {
-			return &Error{Step: StepTerminal, Err: err}
-		}
-		defer slave.Close()
-		stdio[0], stdio[1] = slave, slave
-		if !s.Stderr {
-			stdio[2] = slave
+		head.terminal = 1
+	}
+	if s.Stderr {
+		head.separate = 1
+	}
+	b := append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(&head)), unsafe.Sizeof(head))...)
+	for _, l := range s.Rlimits {
+		for _, v := range []uint64{uint64(l.Resource), l.Soft, l.Hard} {
+			b = binary.NativeEndian.AppendUint64(b, v)
 		}
 	}
-	pid, err := spawnCommand(s, stdio, func(pid int) error { return setRlimits(pid, s.Rlimits) })
-	if err != nil {
-		return &Error{Step: spawnStep(err), Err: err}
+	b = append(b, s.Filter...)
+	for _, list := range [][]string{{s.Path, s.Dir}, s.Argv, s.Env} {
+		for _, v := range list {
+			if strings.ContainsRune(v, 0) {
+				return nil, fmt.Errorf("%q has a NUL byte, which no argument and no variable can have", v)
+			}
+			b = append(append(b, v...), 0)
+		}
 	}
-	i.command = pid
-	return nil
+	return b, nil
 }
 
-// setRlimits sets the child's limits before it goes on (prlimit(2)).
-func setRlimits(pid int, limits []rlimit) error {
-	for _, l := range limits {
-		if err := unix.Prlimit(pid, l.Resource, &unix.Rlimit{Cur: l.Soft, Max: l.Hard}, nil); err != nil {
-			return fmt.Errorf("prlimit %d: %w", l.Resource, err)
-		}
+// initChannel is the launcher's end of init's socket.
+type initChannel struct{ *channel }
+
+func (c initChannel) start(packed []byte) error { return c.write(C.INIT_START, packed) }
+
+func (c initChannel) signal(s unix.Signal, group bool) error {
+	var to uint32
+	if group {
+		to = 1
 	}
-	return nil
+	return c.write(C.INIT_SIGNAL, binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, uint32(s)), to))
 }
 
-// terminal makes a pty of the jail's own devpts our controlling terminal and hands its master to the launcher.
-func (i *initProcess) terminal(size winsize) (*os.File, error) {
-	master, err := os.OpenFile("/dev/pts/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
+func (c initChannel) write(kind uint32, body []byte) error {
+	b := binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, uint32(len(body))), kind)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.conn.Write(append(b, body...))
+	return err
+}
+
+// receive reads one event. io.EOF means that init is gone.
+func (c initChannel) receive() (*initEvent, error) {
+	var raw [unsafe.Sizeof(C.struct_init_event{})]byte
+	m := new(message)
+	if err := c.read(raw[:], m); err != nil {
 		return nil, err
 	}
-	defer master.Close()
-	fd := int(master.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		return nil, fmt.Errorf("unlock pty: %w", err)
-	}
-	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: size.Row, Col: size.Col, Xpixel: size.X, Ypixel: size.Y}); err != nil {
-		return nil, fmt.Errorf("size of the pty: %w", err)
-	}
-	peer, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
-	if errno != 0 {
-		return nil, fmt.Errorf("open the pty's other end: %w", errno)
-	}
-	slave := os.NewFile(peer, "pty")
-	// libcontainer has made us a session leader.
-	if err := unix.IoctlSetInt(int(peer), unix.TIOCSCTTY, 0); err != nil {
-		return nil, fmt.Errorf("controlling terminal: %w", err)
-	}
-	return slave, i.channel.send(&message{InitTerminal: &struct{}{}}, master)
-}
-
-// serve does what the launcher asks, until it is gone; then the jail is over.
-func (i *initProcess) serve() {
-	for {
-		m, err := i.channel.receive()
+	a, b := int(int32(binary.NativeEndian.Uint32(raw[4:]))), int(int32(binary.NativeEndian.Uint32(raw[8:])))
+	switch kind := binary.NativeEndian.Uint32(raw[:]); kind {
+	case C.INIT_TERMINAL:
+		files, err := m.claim(1)
 		if err != nil {
-			os.Exit(exitFailed)
+			return nil, err
 		}
-		if m.InitSignal != nil {
-			i.signal(m.InitSignal)
-		}
-	}
-}
-
-func (i *initProcess) signal(s *initSignal) {
-	pid := i.command
-	if s.Group {
-		pid = -pid
-	}
-	unix.Kill(pid, syscall.Signal(s.Signal)) // a command that is already gone is about to be reported
-}
-
-// reap waits for whatever has changed and says how the command ended when it did. Orphans of the jail come to us as PID 1.
-func (i *initProcess) reap() *initExited {
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WUNTRACED, nil)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil || pid == 0 {
-			return nil
-		}
-		switch {
-		case pid != i.command:
-		case status.Stopped():
-			i.channel.send(&message{InitStopped: &struct{}{}})
-		case status.Exited():
-			return &initExited{Code: status.ExitStatus()}
-		case status.Signaled():
-			return &initExited{Signal: int(status.Signal())}
-		}
+		return &initEvent{terminal: files[0]}, nil
+	case C.INIT_RUNNING:
+		return &initEvent{running: true}, nil
+	case C.INIT_STOPPED:
+		return &initEvent{stopped: true}, nil
+	case C.INIT_EXITED:
+		return &initEvent{exited: &initExited{Code: a, Signal: b}}, nil
+	case C.INIT_FAILED:
+		return &initEvent{failed: &initFailure{a, unix.Errno(b)}}, nil
+	default:
+		return nil, fmt.Errorf("init sent a message of kind %d", kind)
 	}
 }

@@ -6,26 +6,20 @@ import (
 	"runtime/debug"
 )
 
-// The names under which this binary starts itself. They stand in argv[0], and each needs descriptors that only we pass.
-const (
-	gatewayName = "agentjail-gateway"
-	initEnv     = "_AGENTJAIL_INIT"
-)
+// gatewayName is the name under which this binary starts itself as the gateway. It stands in argv[0]; descriptors that only we pass go with it.
+const gatewayName = "agentjail-gateway"
 
-// Reexec does the work of the gateway, of libcontainer's init, of ours, of the janitor or of doctor's probe when this process is one of
-// them, and then does not return. It is the first call of main.
+// Reexec does the work of the gateway, of libcontainer's init, of the janitor or of doctor's probe when this process is one of
+// them, and then does not return. It is the first call of main. The jail's init never gets that far (init.c).
 func Reexec() {
 	runtime.LockOSThread() // prctl(PR_SET_PDEATHSIG) and namespaces belong to a thread; main's own lives as long as the process and stays main's
-	if os.Args[0] == gatewayName || os.Getenv(initEnv) != "" {
+	if os.Args[0] == gatewayName {
 		debug.SetGCPercent(-1) // until the command runs; libcontainer's init has the gateway's name too
 	}
 	reexecContainer()
 	reexecJanitor()
 	reexecProbe()
-	switch {
-	case os.Getenv(initEnv) != "" && os.Getpid() == 1:
-		os.Exit(initMain())
-	case len(os.Args) == 1 && os.Args[0] == gatewayName:
+	if len(os.Args) == 1 && os.Args[0] == gatewayName {
 		os.Exit(gatewayMain())
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // roles are the processes that these tests start. Each waits for a byte on stdin, by which time it is under its limits.
 func roles() map[string]func() {
-	return map[string]func(){"hog": hog, "bomb": bomb, "sleeper": sleeper, "launcher": launcher, "patient": patient}
+	return map[string]func(){"hog": hog, "bomb": bomb, "sleeper": sleeper, "launcher": launcher, "patient": patient, "pid1": pid1}
 }
 
 const hogSize = 96 << 20

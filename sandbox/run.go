@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ type run struct {
 	sent     syscall.Signal // the last SIGINT or SIGQUIT that was sent to us
 	told     bool           // SIGTSTP was sent to us: we stop when the command has
 	own      bool           // the next SIGTSTP is the one that we send to our group
-	init     *channel
+	init     initChannel
 	gateway  *gatewayProcess
 	cgroup   *cgroup
 	door     *door // nil with --net none
@@ -141,7 +142,7 @@ func (r *run) launch(ctx context.Context) error {
 	r.report.Degraded = append(r.report.Degraded, degraded...)
 
 	var initEnd *os.File
-	if r.init, initEnd, err = newChannel(); err != nil {
+	if r.init.channel, initEnd, err = newChannel(); err != nil {
 		return r.explain(StepHandshake, err)
 	}
 	defer initEnd.Close()
@@ -265,14 +266,18 @@ func (r *run) startCommand() error {
 		start.Terminal, start.Size = true, r.terminal.size()
 		start.Stderr = r.streams.separate(2)
 	}
+	packed, err := start.pack()
+	if err != nil {
+		return &Error{Step: StepCommand, Err: err}
+	}
 	// Beside us: the socket's buffer may be smaller than the message while nobody reads.
-	go r.init.send(&message{InitStart: start})
+	go r.init.start(packed)
 	return nil
 }
 
 // supervise is the life of the jail: it returns when init is gone.
 func (r *run) supervise(ctx context.Context) error {
-	fromInit, fromGateway := receiveAll(r.init), receiveAll(r.gateway.channel)
+	fromInit, fromGateway := receiveAll(r.init.receive), receiveAll(r.gateway.channel.receive)
 	deadline := time.NewTimer(launchTimeout)
 	defer deadline.Stop()
 	var wall, grace <-chan time.Time
@@ -288,13 +293,13 @@ func (r *run) supervise(ctx context.Context) error {
 				return failure
 			case !open:
 				return r.lost(fromGateway, running)
-			case m.Failure != nil:
-				failure = r.explain(m.Failure.Step, m.Failure.err())
-			case m.InitTerminal != nil:
-				if err := r.openTerminal(m); err != nil {
+			case m.failed != nil:
+				failure = r.explain(m.failed.step(), r.command(m.failed))
+			case m.terminal != nil:
+				if err := r.terminal.relay(m.terminal); err != nil {
 					return r.explain(StepTerminal, err)
 				}
-			case m.InitRunning != nil:
+			case m.running:
 				running = true
 				deadline.Stop()
 				r.streams.close()
@@ -303,11 +308,11 @@ func (r *run) supervise(ctx context.Context) error {
 					defer t.Stop()
 					wall = t.C
 				}
-			case m.InitStopped != nil:
+			case m.stopped:
 				r.stopped()
-			case m.InitExited != nil:
+			case m.exited != nil:
 				exited = true
-				r.exited(m.InitExited)
+				r.exited(m.exited)
 			}
 		case m, open := <-fromGateway:
 			switch {
@@ -337,12 +342,12 @@ func (r *run) supervise(ctx context.Context) error {
 }
 
 // receiveAll reads a channel on a goroutine that ends with it.
-func receiveAll(c *channel) <-chan *message {
-	out := make(chan *message)
+func receiveAll[T any](receive func() (T, error)) <-chan T {
+	out := make(chan T)
 	go func() {
 		defer close(out)
 		for {
-			m, err := c.receive()
+			m, err := receive()
 			if err != nil {
 				return
 			}
@@ -352,12 +357,15 @@ func receiveAll(c *channel) <-chan *message {
 	return out
 }
 
-func (r *run) openTerminal(m *message) error {
-	files, err := m.claim(1)
-	if err != nil {
-		return err
+// command says which path a failure of init's is about.
+func (r *run) command(e *initFailure) error {
+	switch e.step() {
+	case StepCommand:
+		return &fs.PathError{Op: e.what(), Path: r.plan.Command.Path, Err: e.errno}
+	case StepInit:
+		return fmt.Errorf("in %s: %w", r.plan.Command.Dir, e)
 	}
-	return r.terminal.relay(files[0])
+	return e
 }
 
 // lost says why init is gone without a word: the gateway may know.

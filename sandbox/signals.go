@@ -55,7 +55,7 @@ func (r *run) handle(s os.Signal) {
 
 func (r *run) forward(s syscall.Signal, group bool) {
 	// An init that is gone is about to be noticed.
-	r.init.send(&message{InitSignal: &initSignal{Signal: int(s), Group: group}})
+	r.init.signal(s, group)
 }
 
 // stopped is told when the command has stopped. We stop with it when somebody outside wanted that, and never because the command did:

@@ -8,8 +8,10 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <termios.h>
@@ -22,8 +24,7 @@ static void fail(int fd, int stage) {
 	_exit(125);
 }
 
-// child runs between clone(2) and execve(2) in a copy of a process that had several threads: async-signal-safe calls alone
-// (signal-safety(7)).
+// child runs between clone(2) and execve(2).
 static void child(const struct spawn_args *a, int go_r, int err_w) {
 	char go;
 	ssize_t n;
@@ -55,7 +56,7 @@ static void child(const struct spawn_args *a, int go_r, int err_w) {
 		fail(err_w, SPAWN_SESSION);
 	}
 
-	// The sources lie above 2 (spawn.go sees to it), so no dup2 overwrites one that is still needed.
+	// The sources lie above 2 (init.c sees to it), so no dup2 overwrites one that is still needed.
 	for (int i = 0; i < 3; i++)
 		if (dup2(a->stdio[i], i) < 0)
 			fail(err_w, SPAWN_STDIO);
@@ -64,6 +65,11 @@ static void child(const struct spawn_args *a, int go_r, int err_w) {
 	if (chdir(a->dir) < 0)
 		fail(err_w, SPAWN_DIR);
 	umask(a->umask);
+	for (unsigned int i = 0; i < a->limit_count; i++) {
+		struct rlimit l = {a->limits[i].soft, a->limits[i].hard};
+		if (setrlimit(a->limits[i].resource, &l) < 0)
+			fail(err_w, SPAWN_LIMITS);
+	}
 
 	struct sigaction dfl;
 	memset(&dfl, 0, sizeof dfl);
@@ -84,14 +90,69 @@ static void child(const struct spawn_args *a, int go_r, int err_w) {
 	fail(err_w, SPAWN_EXEC);
 }
 
-int spawn(const struct spawn_args *a, int go_r, int err_w) {
+static int put(int pid, const char *file, const char *text) {
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = write(fd, text, strlen(text));
+	int err = errno;
+	close(fd);
+	errno = err;
+	return n < 0 ? -1 : 0;
+}
+
+// maps maps the command's id to our 0, which is the caller outside. Mapping the parent's id 0 needs CAP_SETFCAP in the parent
+// namespace since Linux 5.12 (user_namespaces(7)); it is the one capability that init has.
+static int maps(int pid, int uid, int gid) {
+	char map[64];
+	if (put(pid, "setgroups", "deny") < 0)
+		return -1;
+	snprintf(map, sizeof map, "%d 0 1", uid);
+	if (put(pid, "uid_map", map) < 0)
+		return -1;
+	snprintf(map, sizeof map, "%d 0 1", gid);
+	return put(pid, "gid_map", map);
+}
+
+int spawn(const struct spawn_args *a, struct spawn_error *e) {
+	int go[2], err[2]; // a byte lets the child go on; its failure comes as a struct spawn_error, its success as the end of file
+	*e = (struct spawn_error){SPAWN_INIT, 0};
+	if (pipe2(go, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
+		goto failed;
 	sigset_t all, old;
 	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &old); // no handler of Go's may run in the child
+	sigprocmask(SIG_SETMASK, &all, &old); // the child takes the terminal's foreground: SIGTTOU is blocked
 	long pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
-	int err = errno;
 	if (pid == 0)
-		child(a, go_r, err_w);
+		child(a, go[0], err[1]);
+	int errno_of_clone = errno;
 	sigprocmask(SIG_SETMASK, &old, NULL);
-	return pid < 0 ? -err : (int)pid;
+	errno = errno_of_clone;
+	e->stage = SPAWN_CLONE;
+	if (pid < 0)
+		goto failed;
+	close(go[0]);
+	close(err[1]);
+	e->stage = SPAWN_MAPS;
+	if (maps(pid, a->uid, a->gid) < 0)
+		goto failed;
+	if (write(go[1], "", 1) != 1)
+		goto failed;
+	close(go[1]);
+	e->stage = 0;
+	ssize_t n;
+	do
+		n = read(err[0], e, sizeof *e);
+	while (n < 0 && errno == EINTR);
+	close(err[0]);
+	if (n == 0)
+		return (int)pid;
+	if (n == sizeof *e)
+		return -1;
+	e->stage = SPAWN_INIT;
+failed:
+	e->err = errno; // init ends now, and its descriptors with it
+	return -1;
 }
