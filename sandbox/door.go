@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/agentjail/agentjail/netns"
 	"github.com/agentjail/agentjail/netns/egress"
@@ -15,17 +14,12 @@ import (
 // door is the way out as one session uses it: egress decides, and the sockets come from the gateway.
 type door struct {
 	*egress.Door
-	ca      *egress.CA
 	ports   []uint16
 	cancel  context.CancelFunc
 	serving sync.WaitGroup
 }
 
-func newDoor(p *Plan, secrets *keeper, event func(egress.Event)) (*door, error) {
-	ca, err := egress.NewCA(time.Now())
-	if err != nil {
-		return nil, err
-	}
+func newDoor(p *Plan, secrets *keeper, ca *egress.CA, event func(egress.Event)) (*door, error) {
 	policy := p.Net.Policy
 	policy.Secrets = secrets.policy()
 	d, err := egress.New(egress.Config{Policy: &policy, Secrets: secrets.value, CA: ca, Gateway: netns.Gateway(), Explain: netns.Explain(), Range: netns.Range(),
@@ -33,7 +27,7 @@ func newDoor(p *Plan, secrets *keeper, event func(egress.Event)) (*door, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &door{Door: d, ca: ca, ports: d.Ports()}, nil
+	return &door{Door: d, ports: d.Ports()}, nil
 }
 
 // serve starts the door on its sockets, which it takes over: UDP for DNS first, then a listener for each port.

@@ -20,13 +20,22 @@ func gatewayMain() int {
 	if err != nil {
 		return exitFailed // started by hand: there is nobody to tell
 	}
+	g := &gateway{channel: c}
+	early := g.ahead(len(os.Args) > 1 && os.Args[1] == gatewayDoor)
 	start, err := c.receive()
 	if err != nil || start.GatewayStart == nil {
 		return exitFailed
 	}
-	status, err := gateway(c, start)
+	if err = early; err == nil {
+		err = g.act(start)
+	}
 	if err != nil {
 		c.send(failed(StepRoot, err))
+		return exitFailed
+	}
+	status, err := g.jail.wait()
+	if err != nil {
+		c.send(failed(StepContainer, err))
 		return exitFailed
 	}
 	c.send(&message{GatewayGone: &gatewayGone{status}})
@@ -36,61 +45,77 @@ func gatewayMain() int {
 // exitFailed is CONTRACT's "agentjail itself failed".
 const exitFailed = 125
 
-// gateway does its acts in order and waits for init.
-func gateway(c *channel, m *message) (int, error) {
+// gateway is what the gateway knows.
+type gateway struct {
+	channel *channel
+	link    *netns.Link
+	jail    *container
+}
+
+// ahead does what needs no word from the launcher, while that is busy with the rest of the plan.
+func (g *gateway) ahead(door bool) (err error) {
+	if err := gatewayMounts(); err != nil {
+		return err
+	}
+	if door {
+		g.link, err = netns.New()
+	} else {
+		g.link, err = netns.Isolated()
+	}
+	if err != nil {
+		return &Error{Step: StepNetwork, Err: err}
+	}
+	return nil
+}
+
+// act does the rest in order; then the command is about to run.
+func (g *gateway) act(m *message) error {
 	s := m.GatewayStart
 	files, err := m.claim(6)
 	if err != nil {
-		return 0, &Error{Step: StepHandshake, Err: err}
+		return &Error{Step: StepHandshake, Err: err}
 	}
 	if err := unpackData(s.Mounts, s.Data, files[5]); err != nil {
-		return 0, &Error{Step: StepHandshake, Err: err}
+		return &Error{Step: StepHandshake, Err: err}
 	}
-	trees, err := receiveTrees(c, len(s.Trees))
+	trees, err := receiveTrees(g.channel, len(s.Trees))
 	if err != nil {
-		return 0, &Error{Step: StepHandshake, Err: err}
+		return &Error{Step: StepHandshake, Err: err}
 	}
 	stdio, initSock, exe := [3]*os.File(files[:3]), files[3], files[4]
 
-	if err := gatewayMounts(); err != nil {
-		return 0, err
-	}
-	link, err := gatewayNetwork(c, s)
-	if err != nil {
-		return 0, err
+	if s.Door {
+		if err := g.sockets(s.Ports); err != nil {
+			return err
+		}
 	}
 	tree, err := gatewayRoot(s, trees)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	// One user namespace below ours is what the command gets, and it is the last: a kernel bug that needs capabilities in a fresh
 	// one has none to start from. A group of system calls may ask for more.
 	limit := strconv.Itoa(1 + s.Namespaces)
 	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte(limit), 0); err != nil {
-		return 0, &Error{Step: StepUserNamespace, Err: err}
+		return &Error{Step: StepUserNamespace, Err: err}
 	}
-	jail, err := startContainer(s, stdio, initSock, exe, link.Path())
-	if err != nil {
-		return 0, &Error{Step: StepContainer, Err: err}
+	if g.jail, err = startContainer(s, stdio, initSock, exe, g.link.Path()); err != nil {
+		return &Error{Step: StepContainer, Err: err}
 	}
 	for _, f := range files[:5] {
 		f.Close()
 	}
 	debug.SetGCPercent(100) // the launch is over
-	if err := startGuard(c, tree, jail); err != nil {
-		return 0, &Error{Step: StepRoot, Err: err}
+	if err := startGuard(g.channel, tree, g.jail); err != nil {
+		return &Error{Step: StepRoot, Err: err}
 	}
 	// libcontainer has no end of the socket either: the launcher's silence is seen by reading.
 	go func() {
-		if _, err := c.receive(); err != nil {
+		if _, err := g.channel.receive(); err != nil {
 			os.Exit(exitFailed)
 		}
 	}()
-	status, err := jail.wait()
-	if err != nil {
-		return 0, &Error{Step: StepContainer, Err: err}
-	}
-	return status, nil
+	return nil
 }
 
 // startGuard keeps the protecting mounts of a jail in place beside what follows. A jail whose protection cannot be kept ends.
@@ -127,35 +152,24 @@ func receiveTrees(c *channel, n int) ([]*os.File, error) {
 	return trees, nil
 }
 
-// gatewayNetwork makes N1 and, with a door, the link to it and the door's sockets, which it hands out and forgets.
-func gatewayNetwork(c *channel, s *gatewayStart) (*netns.Link, error) {
-	if !s.Door {
-		link, err := netns.Isolated()
-		if err != nil {
-			return nil, &Error{Step: StepNetwork, Err: err}
-		}
-		return link, nil
-	}
-	link, err := netns.New()
+// sockets makes the door's sockets, hands them out and forgets them.
+func (g *gateway) sockets(ports []uint16) error {
+	tcp, udp, err := netns.Listen(ports)
 	if err != nil {
-		return nil, &Error{Step: StepNetwork, Err: err}
-	}
-	tcp, udp, err := netns.Listen(s.Ports)
-	if err != nil {
-		return nil, &Error{Step: StepNetwork, Err: err}
+		return &Error{Step: StepNetwork, Err: err}
 	}
 	files := append([]*os.File{udp}, tcp...)
 	for len(files) > 0 {
 		n := min(len(files), maxFDs)
-		if err := c.send(&message{GatewaySockets: &gatewaySockets{More: n < len(files)}}, files[:n]...); err != nil {
-			return nil, &Error{Step: StepHandshake, Err: err}
+		if err := g.channel.send(&message{GatewaySockets: &gatewaySockets{More: n < len(files)}}, files[:n]...); err != nil {
+			return &Error{Step: StepHandshake, Err: err}
 		}
 		for _, f := range files[:n] {
 			f.Close()
 		}
 		files = files[n:]
 	}
-	return link, nil
+	return nil
 }
 
 // gatewayMounts cuts the host's mounts off and mounts a /proc of our own PID namespace: libcontainer looks processes up there.

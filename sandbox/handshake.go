@@ -85,8 +85,12 @@ func packData(mounts []Mount) (bare []Mount, data []span, f *os.File, err error)
 // unpackData puts the contents back, and closes f.
 func unpackData(mounts []Mount, data []span, f *os.File) error {
 	defer f.Close()
-	all, err := io.ReadAll(io.NewSectionReader(f, 0, maxMessage))
+	info, err := f.Stat()
 	if err != nil {
+		return err
+	}
+	all := make([]byte, info.Size())
+	if _, err := f.ReadAt(all, 0); err != nil {
 		return err
 	}
 	if len(data) != len(mounts) {

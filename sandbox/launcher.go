@@ -24,14 +24,18 @@ type gatewayProcess struct {
 // death the end of everything at any moment: a process of libcontainer's, half way through its clones, has no parent-death signal
 // and may wait for ever on a FIFO that a dead gateway will not open. U0 maps its 0 to one id of the host: the caller's own, which
 // needs no privilege and no /etc/subuid, or the one that a launcher started by uid 0 prefers.
-func startGateway(id Identity, h *Host) (*gatewayProcess, error) {
+func startGateway(id Identity, h *Host, door bool) (*gatewayProcess, error) {
 	ours, theirs, err := newChannel()
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
 	g := &gatewayProcess{channel: ours, stderr: new(bytes.Buffer)}
-	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName}, Env: []string{}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
+	network := "none"
+	if door {
+		network = gatewayDoor
+	}
+	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName, network}, Env: []string{}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
 		SysProcAttr: id.mapped(h, unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWPID)}
 	g.cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	g.cmd.SysProcAttr.Setsid = true // the keys of the caller's terminal are not for it

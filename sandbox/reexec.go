@@ -6,8 +6,12 @@ import (
 	"runtime/debug"
 )
 
-// gatewayName is the name under which this binary starts itself as the gateway. It stands in argv[0]; descriptors that only we pass go with it.
-const gatewayName = "agentjail-gateway"
+// gatewayName is the name under which this binary starts itself as the gateway: argv[0]. argv[1] says whether there is a door, and
+// descriptors that only we pass go with it.
+const (
+	gatewayName = "agentjail-gateway"
+	gatewayDoor = "door"
+)
 
 // Reexec does the work of the gateway, of libcontainer's init, of the janitor or of doctor's probe when this process is one of
 // them, and then does not return. It is the first call of main. The jail's init never gets that far (init.c).
@@ -19,7 +23,7 @@ func Reexec() {
 	reexecContainer()
 	reexecJanitor()
 	reexecProbe()
-	if len(os.Args) == 1 && os.Args[0] == gatewayName {
+	if os.Args[0] == gatewayName {
 		os.Exit(gatewayMain())
 	}
 }

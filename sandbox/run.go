@@ -117,8 +117,12 @@ func (r *run) launch(ctx context.Context) error {
 		return noRecord(err)
 	}
 
-	// First of all what takes longest: the gateway's start, beside everything up to its acts. So it has no copy of a secret either.
-	if r.gateway, err = startGateway(r.plan.Identity, r.host); err != nil {
+	// First of all what takes longest and needs nothing of the rest. So the gateway has no copy of a secret either.
+	var trust <-chan trusted
+	if r.plan.Net.Mode.Value == "door" {
+		trust = r.plan.trusted(r.host)
+	}
+	if r.gateway, err = startGateway(r.plan.Identity, r.host, trust != nil); err != nil {
 		return r.explain(StepUserNamespace, err)
 	}
 	go r.begin()
@@ -129,8 +133,8 @@ func (r *run) launch(ctx context.Context) error {
 		return r.explain(StepControl, err)
 	}
 	mounts := r.plan.Mounts
-	if r.plan.Net.Mode.Value == "door" {
-		if mounts, err = r.makeDoor(); err != nil {
+	if trust != nil {
+		if mounts, err = r.makeDoor(<-trust); err != nil {
 			return err
 		}
 	}
@@ -168,15 +172,16 @@ func (r *run) openSecrets(ctx context.Context) (*keeper, error) {
 }
 
 // makeDoor makes the door, and gives the plan's mounts with what the jail's programs need of it.
-func (r *run) makeDoor() (mounts []Mount, err error) {
-	if r.door, err = newDoor(r.plan, r.secrets, r.audit.door); err != nil {
-		return nil, &Error{Step: StepDoor, Err: err}
+func (r *run) makeDoor(t trusted) ([]Mount, error) {
+	if t.err != nil {
+		return nil, &Error{Step: StepDoor, Err: t.err}
 	}
-	if mounts, err = r.plan.withTrustStores(r.host, r.door.ca); err != nil {
+	var err error
+	if r.door, err = newDoor(r.plan, r.secrets, t.ca, r.audit.door); err != nil {
 		return nil, &Error{Step: StepDoor, Err: err}
 	}
 	files, err := r.secrets.files()
-	return append(mounts, files...), err
+	return append(t.mounts, files...), err
 }
 
 // tellGateway puts the gateway into its cgroup and tells it its acts.
@@ -191,7 +196,7 @@ func (r *run) tellGateway(id Identity, mounts []Mount, initEnd *os.File) error {
 		r.log.Info("the project's file system has no idmapped mounts; the jail's host uid is 0", "error", e.Err)
 		r.gateway.kill()
 		id.HostUID, id.HostGID = 0, 0
-		if r.gateway, err = startGateway(id, r.host); err != nil {
+		if r.gateway, err = startGateway(id, r.host, r.door != nil); err != nil {
 			return r.explain(StepUserNamespace, err)
 		}
 		return r.tellGateway(id, mounts, initEnd)
