@@ -27,7 +27,7 @@ type gatewayProcess struct {
 func startGateway(id Identity, h *Host, door bool) (*gatewayProcess, error) {
 	ours, theirs, err := newChannel()
 	if err != nil {
-		return nil, err
+		return nil, &Error{Step: StepHandshake, Err: err}
 	}
 	defer theirs.Close()
 	g := &gatewayProcess{channel: ours, stderr: new(bytes.Buffer)}
