@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -105,7 +105,7 @@ func (g *gateway) act(m *message) error {
 	for _, f := range files[:5] {
 		f.Close()
 	}
-	debug.SetGCPercent(100) // the launch is over
+	time.AfterFunc(settleTime, settle)
 	if err := startGuard(g.channel, tree, g.jail); err != nil {
 		return &Error{Step: StepRoot, Err: err}
 	}

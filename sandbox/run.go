@@ -34,13 +34,8 @@ const launchTimeout = time.Minute
 // termGrace is how long a command has between the SIGTERM of its wall-time limit and SIGKILL.
 const termGrace = 2 * time.Second
 
-// settleTime is when a launch is over for the memory's sake, and settle gives back what it took.
+// settleTime is when a launch is over for the memory's sake.
 const settleTime = time.Second
-
-func settle() {
-	debug.SetGCPercent(100)
-	debug.FreeOSMemory()
-}
 
 // run is one jail while it is made and while it lives.
 type run struct {
