@@ -42,7 +42,7 @@ func judgeMessages(body any, on serverTools) error {
 	message := func(v any, where string) error {
 		return fields(v, where, map[string]func(any, string) error{"role": nil, "content": blocks})
 	}
-	return fields(body, "body", map[string]func(any, string) error{
+	err := fields(body, "body", map[string]func(any, string) error{
 		"messages":    func(v any, where string) error { return each(v, where, message) },
 		"system":      blocks,
 		"tools":       func(v any, where string) error { return each(v, where, on.anthropicTool) },
@@ -53,6 +53,29 @@ func judgeMessages(body any, on serverTools) error {
 		"max_tokens": nil, "metadata": nil, "model": nil, "output_config": nil, "output_format": nil, "service_tier": nil, "speed": nil,
 		"stop_sequences": nil, "stream": nil, "temperature": nil, "thinking": nil, "tool_choice": nil, "top_k": nil, "top_p": nil,
 	})
+	if err == nil {
+		err = anthropicAnywhere(on).judge(body, "body")
+	}
+	return err
+}
+
+// anthropicAnywhere is what makes the provider act wherever in a body it stands.
+func anthropicAnywhere(on serverTools) *anywhere {
+	return &anywhere{
+		by: map[string]func(any, string) error{
+			"tools":       func(v any, where string) error { return each(v, where, on.anthropicTool) },
+			"mcp_servers": on.emptyUnless("mcp"), "mcp_server_name": on.emptyUnless("mcp"), "authorization_token": on.emptyUnless("mcp"),
+			"container": on.emptyUnless("code_execution"),
+			"source": func(v any, where string) error {
+				if _, ok := v.(string); ok { // of a search result: where the client has it from
+					return nil
+				}
+				return anthropicSource(v, where, on)
+			},
+		},
+		kinds:  map[string]func(string) error{"url": func(where string) error { return on.need("url_sources", where) }},
+		opaque: []string{"citations", "container", "input", "input_examples", "input_schema", "mcp_servers", "schema"},
+	}
 }
 
 // emptyUnless refuses a field unless its tool is on or it is an empty list.

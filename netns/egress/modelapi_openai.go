@@ -1,9 +1,6 @@
 package egress
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Sources: https://platform.openai.com/docs/api-reference/responses/create, .../chat/create and .../docs/guides/tools for the bodies;
 // codex-rs of https://github.com/openai/codex for the paths below /backend-api, which serve ChatGPT plans, and for the items.
@@ -34,9 +31,28 @@ func judgeResponse(body any, on serverTools) error {
 	return judgeCompact(body, on)
 }
 
+// openaiAnywhere is what makes the provider act wherever in a body it stands.
+func openaiAnywhere(on serverTools) *anywhere {
+	return &anywhere{
+		by: map[string]func(any, string) error{
+			"model":     on.plainModel,
+			"tools":     func(v any, where string) error { return each(v, where, on.openaiTool) },
+			"image_url": on.inlineURL, "file_url": on.inlineURL, "audio_url": on.inlineURL, "video_url": on.inlineURL,
+			"file_data": on.inlineData, "data": on.inlineData,
+			"file_id": on.emptyUnless("files"), "file_ids": on.emptyUnless("files"),
+			"vector_store_id": on.emptyUnless("file_search"), "vector_store_ids": on.emptyUnless("file_search"),
+			"server_url": on.emptyUnless("mcp"), "connector_id": on.emptyUnless("mcp"), "mcp_servers": on.emptyUnless("mcp"),
+			"container": on.emptyUnless("code_execution"), "container_id": on.emptyUnless("code_execution"),
+			"background":         on.falseUnless("background"),
+			"web_search_options": on.emptyUnless("web_search"),
+		},
+		opaque: []string{"annotations", "arguments", "client_metadata", "env", "logit_bias", "metadata", "parameters", "results", "schema"},
+	}
+}
+
 // judgeCompact judges what requests for a response and for a shorter history have in common.
 func judgeCompact(body any, on serverTools) error {
-	return fields(body, "body", map[string]func(any, string) error{
+	err := fields(body, "body", map[string]func(any, string) error{
 		"input":                stringOr(on.openaiItem),
 		"instructions":         stringOr(on.openaiItem),
 		"tools":                func(v any, where string) error { return each(v, where, on.openaiTool) },
@@ -51,6 +67,10 @@ func judgeCompact(body any, on serverTools) error {
 		"safety_identifier": nil, "service_tier": nil, "stream": nil, "stream_options": nil, "temperature": nil, "text": nil,
 		"tool_choice": nil, "top_logprobs": nil, "top_p": nil, "truncation": nil, "user": nil,
 	})
+	if err == nil {
+		err = openaiAnywhere(on).judge(body, "body")
+	}
+	return err
 }
 
 // falseUnless refuses a switch that is not off unless its tool is on.
@@ -100,7 +120,10 @@ func (on serverTools) openaiItem(v any, where string) error {
 		return on.need("code_execution", where)
 	case "image_generation_call":
 		return on.need("image_generation", where)
-	case "mcp_list_tools", "mcp_call", "mcp_approval_request", "mcp_approval_response":
+	case "mcp_list_tools": // what a server has said that it offers
+		delete(object, "tools")
+		return on.need("mcp", where)
+	case "mcp_call", "mcp_approval_request", "mcp_approval_response":
 		return on.need("mcp", where)
 	case "item_reference":
 		return on.need("store", where)
@@ -121,11 +144,7 @@ func (on serverTools) openaiPart(v any, where string) error {
 		if object[name] == nil {
 			continue
 		}
-		url := object[name]
-		if inner, ok := url.(map[string]any); ok { // of a completion
-			url = inner["url"]
-		}
-		if err := inline(url, where+"."+name, on); err != nil {
+		if err := on.inlineURL(object[name], where+"."+name); err != nil {
 			return err
 		}
 	}
@@ -209,10 +228,7 @@ func judgeCompletion(body any, on serverTools) error {
 		}
 		return err
 	}
-	if _, ok := body.(map[string]any); !ok {
-		return errors.New("body is no object")
-	}
-	return fields(body, "body", map[string]func(any, string) error{
+	err := fields(body, "body", map[string]func(any, string) error{
 		"messages":           func(v any, where string) error { return each(v, where, message) },
 		"tools":              func(v any, where string) error { return each(v, where, tool) },
 		"store":              on.falseUnless("store"),
@@ -225,4 +241,8 @@ func judgeCompletion(body any, on serverTools) error {
 		"stream": nil, "stream_options": nil, "temperature": nil, "tool_choice": nil, "top_logprobs": nil, "top_p": nil, "user": nil,
 		"verbosity": nil,
 	})
+	if err == nil {
+		err = openaiAnywhere(on).judge(body, "body")
+	}
+	return err
 }
