@@ -3,9 +3,9 @@ package main
 import (
 	"os"
 	"runtime"
+	"syscall"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/agentjail/agentjail/sandbox"
@@ -20,13 +20,14 @@ func interactive() bool {
 	if term.IsTerminal(int(os.Stdin.Fd())) || term.IsTerminal(int(os.Stderr.Fd())) {
 		return true
 	}
-	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|unix.O_NOCTTY, 0)
+	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return false
 	}
 	defer tty.Close()
-	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
-	return err == nil && group == unix.Getpgrp()
+	var group int32
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, tty.Fd(), syscall.TIOCGPGRP, uintptr(unsafe.Pointer(&group)))
+	return errno == 0 && int(group) == syscall.Getpgrp()
 }
 
 // die ends this process by the signal, without a core; it returns when the kernel does not want that. Go's runtime answers SIGQUIT
@@ -34,15 +35,19 @@ func interactive() bool {
 // architecture.
 func die(i sandbox.Interrupt) {
 	runtime.LockOSThread()
-	if unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) != nil || unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) != nil {
+	if syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}) != nil {
+		return
+	}
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0); errno != 0 {
 		return
 	}
 	var action [4]uint64 // handler, flags, restorer, mask: sigaction(2), "C library/kernel differences"
-	if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(i.Signal), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0); errno != 0 {
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(i.Signal), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0); errno != 0 {
 		return
 	}
 	if i.Group {
-		unix.Kill(0, i.Signal)
+		syscall.Kill(0, i.Signal)
 	}
-	unix.Tgkill(os.Getpid(), unix.Gettid(), i.Signal) // to this thread: it is there when the call returns
+	// To this thread: it is there when the call returns.
+	syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(syscall.Gettid()), uintptr(i.Signal))
 }

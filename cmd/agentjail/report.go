@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/agentjail/agentjail/netns/egress"
 	"github.com/agentjail/agentjail/sandbox"
 )
 
@@ -85,7 +84,7 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 	}
 	for _, d := range r.Net.Denied {
 		row("refused", "%s %s (%s), %s", hostPort(d.Host, d.Port), d.Reason.Sentence(), d.Reason, count(d.Count, "time"))
-		for _, line := range wouldAllow(d) {
+		for _, line := range d.Remedy() {
 			row("", "  %s", line)
 		}
 	}
@@ -99,21 +98,6 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 		row("changed", "%s: during the run, and the host may execute it", path)
 	}
 	return tw.Flush()
-}
-
-// wouldAllow is what the user can say next time, when a flag or a rule would do and the name is one.
-func wouldAllow(d egress.DenialCount) []string {
-	if _, bad := egress.Canonical(d.Host); bad != "" {
-		return nil
-	}
-	switch d.Reason {
-	case egress.NotAllowed, egress.Port:
-		return []string{"to allow it: --allow " + hostPort(d.Host, d.Port)}
-	case egress.NonPublic:
-		return []string{"to allow it, put this into a profile:", "[[net.rule]]", fmt.Sprintf("host = %q", d.Host), fmt.Sprintf("ports = [%d]", d.Port),
-			"private = true"}
-	}
-	return nil
 }
 
 // ending says in one line how a run ended.
