@@ -27,6 +27,7 @@ func newDoor(p *Plan, secrets *keeper, ca *egress.CA, event func(egress.Event)) 
 	if err != nil {
 		return nil, err
 	}
+	secrets.cutting(d.Revoke)
 	return &door{Door: d, ports: d.Ports()}, nil
 }
 

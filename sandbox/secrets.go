@@ -19,6 +19,9 @@ type keeper struct {
 	secrets []*kept
 	now     func() time.Time
 	started time.Time
+
+	mu  sync.Mutex
+	end func(names ...string) // ends what is under way with these secrets; nil: there is no door yet
 }
 
 // kept is one secret while the session lasts.
@@ -159,6 +162,29 @@ func (s *kept) usable(k *keeper) error {
 	return nil
 }
 
+// cutting has end called with the names of secrets that the session may not use any more, as soon as that is so: in revoke, and when a
+// ttl is over.
+func (k *keeper) cutting(end func(names ...string)) {
+	k.mu.Lock()
+	k.end = end
+	k.mu.Unlock()
+	for _, s := range k.secrets {
+		if s.TTL > 0 {
+			time.AfterFunc(s.TTL-k.now().Sub(k.started), func() { end(s.Name) })
+		}
+	}
+}
+
+// cut ends what is under way with the secrets.
+func (k *keeper) cut(names []string) {
+	k.mu.Lock()
+	end := k.end
+	k.mu.Unlock()
+	if end != nil {
+		end(names...)
+	}
+}
+
 // revoke ends the use of one secret, or of all, and gives the names of those that it ended. It is for the rest of the session.
 func (k *keeper) revoke(name string) ([]string, error) {
 	names := []string{}
@@ -181,6 +207,7 @@ func (k *keeper) revoke(name string) ([]string, error) {
 	if !known {
 		return names, fmt.Errorf("the session has no secret %q", name)
 	}
+	k.cut(names)
 	return names, nil
 }
 

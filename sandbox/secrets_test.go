@@ -6,8 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/agentjail/agentjail/netns/egress"
@@ -227,11 +229,20 @@ func TestRevokeInTheKeeper(t *testing.T) {
 	other.Name, other.Env = "b", "B"
 	p.Secrets = append(p.Secrets, other)
 	k := keep(t, time.Now, p, h)
+	var cut []string
+	k.cutting(func(names ...string) {
+		for _, name := range names {
+			if _, err := k.value(context.Background(), name); !errors.Is(err, egress.ErrRevoked) {
+				t.Errorf("%s is cut before it is refused: %v", name, err)
+			}
+		}
+		cut = append(cut, names...)
+	})
 	if _, err := k.revoke("c"); err == nil {
 		t.Error("an unknown name")
 	}
-	if names, err := k.revoke("a"); err != nil || len(names) != 1 || names[0] != "a" {
-		t.Error(names, err)
+	if names, err := k.revoke("a"); err != nil || len(names) != 1 || names[0] != "a" || !slices.Equal(cut, names) {
+		t.Error(names, cut, err)
 	}
 	if _, err := k.value(context.Background(), "a"); !errors.Is(err, egress.ErrRevoked) {
 		t.Error(err)
@@ -248,6 +259,27 @@ func TestRevokeInTheKeeper(t *testing.T) {
 	if _, err := (*keeper)(nil).revoke(""); err == nil {
 		t.Error("a session without secrets")
 	}
+}
+
+// TestTTLCuts: when it is over, what is under way is told so by nobody but the clock.
+func TestTTLCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, h := envPlan(func(s *Secret) { s.TTL = time.Hour })
+		k := keep(t, time.Now, p, h)
+		time.Sleep(time.Minute)
+		cut := ""
+		k.cutting(func(names ...string) { cut = names[0] })
+		time.Sleep(59*time.Minute - 1)
+		synctest.Wait()
+		if cut != "" {
+			t.Error("control: cut before its time")
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if _, err := k.value(t.Context(), "a"); cut != "a" || !errors.Is(err, egress.ErrRevoked) {
+			t.Errorf("cut %q, %v", cut, err)
+		}
+	})
 }
 
 // TestAValueBesideItsPlaceholder: a key that the user passes in another way as well would make the placeholder a comfort and no wall.

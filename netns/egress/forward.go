@@ -21,9 +21,10 @@ type passage struct {
 	gauge   *gauge
 	pushed  *pushed
 	errand  *errand
-	judged  bool // requests to this target are
-	upgrade bool // to WebSocket, which is HTTP/1.1
-	denied  bool // the denial was the event
+	end     context.CancelCauseFunc // ends the request
+	judged  bool                    // requests to this target are
+	upgrade bool                    // to WebSocket, which is HTTP/1.1
+	denied  bool                    // the denial was the event
 }
 
 type passageKey struct{}
@@ -56,6 +57,9 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 			// net/http reads on for what is left of the request before it closes; the client may wait for the end of the answer.
 			_ = http.NewResponseController(rw).SetReadDeadline(time.Unix(1, 0))
 		}
+		if p.errand != nil {
+			p.errand.over()
+		}
 		if p.denied {
 			return
 		}
@@ -65,7 +69,9 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		e.Status = rec.status
 		w.door.ledger.emit(e)
 	}()
-	ctx := context.WithValue(req.Context(), passageKey{}, p)
+	ctx, end := context.WithCancelCause(context.WithValue(req.Context(), passageKey{}, p))
+	defer end(nil)
+	p.end = end
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(got httptrace.GotConnInfo) { below(got.Conn).request.Store(ctx.Done()) },
 	})

@@ -75,7 +75,7 @@ func (d *Door) judgeContent(p *passage, req *http.Request) *refusal {
 // RoundTrip sends a request that was judged, with the secrets put in: what is looked at is what is sent.
 func (w *web) RoundTrip(req *http.Request) (*http.Response, error) {
 	p := req.Context().Value(passageKey{}).(*passage)
-	e, why := w.door.vault.outgoing(req, p.target, req.URL.Scheme == "https")
+	e, why := w.door.vault.outgoing(req, p.target, req.URL.Scheme == "https", p.end)
 	event := Event{Host: p.target.host, Port: p.target.port}
 	if why != nil {
 		if why.reason == ForeignCredential {

@@ -36,6 +36,8 @@ type guarded struct {
 	mu    sync.Mutex
 	known []string // values that went out, the newest last
 	swap  *swap    // of known
+
+	running map[*errand]struct{} // that may have the value
 }
 
 // newVault checks the secrets of a policy. get may be nil when there are none.
@@ -110,6 +112,7 @@ type errand struct {
 	own    []*guarded // whose host it goes to
 	used   []string   // names of those that it carries
 	late   atomic.Pointer[refusal]
+	end    context.CancelCauseFunc                   // of the request's context
 	found  func(placeholder int, where string) error // leaks found one in what is sent behind the head
 	sent   *frames                                   // behind an upgrade
 }
@@ -119,9 +122,10 @@ type errand struct {
 // over anything else every host is somebody else's.
 //
 // What is found in the body, while it is sent, ends the body in an error, which is the refusal; errand.late has it as well, for a
-// Transport that has an answer already does not give that error to anybody.
-func (v *vault) outgoing(req *http.Request, t target, secure bool) (*errand, *refusal) {
-	e := &errand{vault: v, target: t}
+// Transport that has an answer already does not give that error to anybody. end is called when a secret that the request carries is
+// revoked, and errand.over has to be when the request is over.
+func (v *vault) outgoing(req *http.Request, t target, secure bool, end context.CancelCauseFunc) (*errand, *refusal) {
+	e := &errand{vault: v, target: t, end: end}
 	if len(v.secrets) == 0 {
 		return e, nil
 	}
@@ -135,6 +139,7 @@ func (v *vault) outgoing(req *http.Request, t target, secure bool) (*errand, *re
 	}
 	if len(e.own) > 0 {
 		if why := e.credentials(req); why != nil {
+			e.over()
 			return nil, why
 		}
 		req.Header["Accept-Encoding"] = []string{"identity"} // what comes back has to be read
@@ -209,6 +214,7 @@ func (e *errand) leaks(req *http.Request) *refusal {
 
 // value gives what the secret is now.
 func (e *errand) value(ctx context.Context, g *guarded) (string, *refusal) {
+	g.begin(e)
 	value, err := e.vault.get(ctx, g.Name)
 	switch {
 	case errors.Is(err, ErrRevoked):

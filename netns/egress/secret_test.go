@@ -36,7 +36,9 @@ type courier struct {
 }
 
 func (c *courier) RoundTrip(req *http.Request) (*http.Response, error) {
-	e, why := c.vault.outgoing(req, target{host: c.host, port: 443}, c.secure)
+	ctx, end := context.WithCancelCause(req.Context())
+	req = req.WithContext(ctx)
+	e, why := c.vault.outgoing(req, target{host: c.host, port: 443}, c.secure, end)
 	if why != nil {
 		return nil, why
 	}
