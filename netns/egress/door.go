@@ -41,7 +41,6 @@ type Door struct {
 	trust    *trust
 	vault    *vault
 	meter    *meter
-	git      *gitGate
 	bodies   *bodies
 
 	open      gate   // connections
@@ -101,7 +100,6 @@ func New(c Config) (*Door, error) {
 	d.web = newWeb(d)
 	d.trust = newTrust()
 	d.meter = newMeter(d.limits)
-	d.git = newGitGate()
 	d.bodies = newBodies()
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil

@@ -19,7 +19,6 @@ type passage struct {
 	target  target
 	session *session
 	gauge   *gauge
-	pushed  *pushed
 	errand  *errand
 	end     context.CancelCauseFunc // ends the request
 	judged  bool                    // requests to this target are

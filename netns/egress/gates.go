@@ -65,8 +65,7 @@ func (p *passage) named(why *refusal) *refusal {
 
 // judgeContent asks the gates that know what a body means.
 func (d *Door) judgeContent(p *passage, req *http.Request) *refusal {
-	var why *refusal
-	if p.pushed, why = d.git.judge(p.target, req); why != nil {
+	if why := judgeGit(p.target, req, d.bodies); why != nil {
 		return why
 	}
 	return judgeAPI(p.target.rule, req, d.bodies)
@@ -106,7 +105,6 @@ func (v *vault) pinned(host string) string {
 // incoming takes the secrets out of an answer.
 func incoming(res *http.Response) error {
 	p := res.Request.Context().Value(passageKey{}).(*passage)
-	p.pushed.answered(res)
 	if why := p.errand.incoming(res); why != nil {
 		return why
 	}

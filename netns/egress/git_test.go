@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha1"
 	"fmt"
 	"io"
 	"net"
@@ -235,6 +234,8 @@ func TestGitPushIsRefused(t *testing.T) {
 	control.commit(control.work, "mine")
 	control.git(control.work, "push", "-q", "origin", "main:agent/mine", "main")
 	control.git(control.work, "push", "-q", "origin", ":many7")
+	control.git(control.work, "commit", "-q", "--amend", "-m", "again")
+	control.git(control.work, "push", "-q", "-f", "origin", "main:agent/mine", "main")
 	if control.ref("agent/mine") == "" || control.ref("agent/mine") != control.ref("main") || control.ref("many7") != "" {
 		t.Error("control: it did not arrive")
 	}
@@ -251,12 +252,29 @@ func TestGitNone(t *testing.T) {
 	}
 }
 
-// TestGitPushRefs: a push passes with all of its commands or not at all, and nothing of anybody else's can be lost.
+// TestGitPushRefs: a push passes with all of its commands or not at all, and nothing that was pushed before can be lost.
 func TestGitPushRefs(t *testing.T) {
 	f := newForge(t, Rule{Git: "push", PushRefs: []string{"agent/*"}})
 	f.clone()
 	f.commit(f.work, "mine")
 	f.git(f.work, "branch", "base", "HEAD~1")
+	branch := func(name, from string, then ...string) {
+		f.git(f.work, "checkout", "-q", "-b", name, from)
+		if len(then) == 0 {
+			then = []string{"commit", "-q", "--allow-empty", "-m", name}
+		}
+		f.git(f.work, then...)
+	}
+	branch("next", "main")
+	branch("amended", "main", "commit", "-q", "--amend", "-m", "amended")
+	branch("merged", "next", "merge", "-q", "--no-ff", "-m", "merged", "amended")
+	branch("long", "merged")
+	branch("longer", "long")
+	branch("unlike", "longer~1")
+	branch("on-old", "origin/agent/old")
+	branch("beside-old", "origin/agent/old~1")
+	branch("by-way", "base")
+	f.git(f.work, "checkout", "-q", "main")
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -270,11 +288,17 @@ func TestGitPushRefs(t *testing.T) {
 		{"atomic", []string{"--atomic", "main:agent/b", "main:agent/c"}, "", map[string]string{"agent/b": "main", "agent/c": "main"}},
 		{"tag", []string{"main:refs/tags/agent/a"}, "only agent/*", map[string]string{"refs/tags/agent/a": ""}},
 		{"another namespace", []string{"main:refs/x/agent/a"}, "only agent/*", map[string]string{"refs/x/agent/a": ""}},
-		{"own, forced back", []string{"-f", "base:agent/a"}, "", map[string]string{"agent/a": "base"}},
-		{"own, forward", []string{"main:agent/a"}, "", map[string]string{"agent/a": "main"}},
-		{"delete", []string{":agent/a"}, "nothing may be deleted", map[string]string{"agent/a": "main"}},
-		{"somebody's, forced", []string{"-f", "main~1:agent/old"}, "not made by this session", map[string]string{"agent/old": "main~2"}},
-		{"somebody's, forward", []string{"main:agent/old"}, "not made by this session", map[string]string{"agent/old": "main~2"}},
+		{"forced back", []string{"-f", "base:agent/a"}, "put a commit on top", map[string]string{"agent/a": "main"}},
+		{"forward", []string{"next:agent/a"}, "", map[string]string{"agent/a": "next"}},
+		{"amended", []string{"-f", "amended:agent/a"}, "not a fast-forward", map[string]string{"agent/a": "next"}},
+		{"merge", []string{"merged:agent/a"}, "", map[string]string{"agent/a": "merged"}},
+		{"several commits", []string{"longer:agent/a"}, "", map[string]string{"agent/a": "longer"}},
+		{"delete", []string{":agent/a"}, "nothing may be deleted", map[string]string{"agent/a": "longer"}},
+		{"one of two forced", []string{"-f", "unlike:agent/a", "on-old:agent/old"}, "refused with the others", map[string]string{"agent/a": "longer", "agent/old": "main~2"}},
+		{"somebody's, forced", []string{"-f", "beside-old:agent/old"}, "not a fast-forward", map[string]string{"agent/old": "main~2"}},
+		{"somebody's, forward to what is there", []string{"main~1:agent/old"}, "put a commit on top", map[string]string{"agent/old": "main~2"}},
+		{"somebody's, forward by way of what is there", []string{"by-way:agent/old"}, "not a fast-forward that the door sees", map[string]string{"agent/old": "main~2"}},
+		{"somebody's, forward", []string{"on-old:agent/old", "unlike:agent/e"}, "", map[string]string{"agent/old": "on-old", "agent/e": "unlike"}},
 		{"option", []string{"-o", "ci.skip", "main:agent/d"}, "push options are not allowed", map[string]string{"agent/d": ""}},
 		{"mirror", []string{"--mirror"}, "only agent/*", map[string]string{"main": "base", "many1": "origin/many1"}},
 	} {
@@ -328,20 +352,26 @@ func TestGitPushRefs(t *testing.T) {
 			t.Errorf("%v\n%s", err, out)
 		}
 	})
-	t.Run("somebody's, claimed as made", func(t *testing.T) {
-		old, main := f.ref("agent/old"), f.ref("main")
-		zero := strings.Repeat("0", 40)
-		pack := []byte("PACK\x00\x00\x00\x02\x00\x00\x00\x00")
-		sum := sha1.Sum(pack)
-		for i, line := range []string{zero + " " + old, old + " " + main} {
-			body := pktLine(line+" refs/heads/agent/old\x00report-status side-band-64k") + "0000" + string(pack) + string(sum[:])
+	t.Run("from what is not there", func(t *testing.T) { // the server's part
+		old, base := f.ref("agent/old"), f.ref("main")
+		f.git(f.work, "checkout", "-q", "-b", "claim", base)
+		f.commit(f.work, "claim")
+		claim := f.git(f.work, "rev-parse", "claim")
+		for i, line := range []string{strings.Repeat("0", 40) + " " + claim, base + " " + claim, old + " " + claim} {
+			cmd := exec.Command("git", "pack-objects", "-q", "--revs", "--stdout")
+			cmd.Dir, cmd.Env, cmd.Stdin = f.work, f.env, strings.NewReader("claim\n^"+base+"\n")
+			pack, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := pktLine(line+" refs/heads/agent/old\x00report-status side-band-64k") + "0000" + string(pack)
 			res, err := f.client().Post("https://"+gitHost+"/repo.git/git-receive-pack", "application/x-git-receive-pack-request", strings.NewReader(body))
 			if err != nil {
 				t.Fatal(err)
 			}
 			text, _ := io.ReadAll(res.Body)
 			_ = res.Body.Close()
-			if !strings.Contains(string(text), "ng refs/heads/agent/old") || strings.Contains(string(text), "agentjail") != (i == 1) {
+			if !strings.Contains(string(text), "ng refs/heads/agent/old") || strings.Contains(string(text), "agentjail") != (i == 2) {
 				t.Errorf("%s: %q", line, text)
 			}
 		}

@@ -89,7 +89,7 @@ func TestGitGate(t *testing.T) {
 			for name, v := range tc.header {
 				req.Header[name] = []string{v}
 			}
-			_, why := newGitGate().judge(target{host: gitHost, port: 443, rule: &Rule{Git: git}}, req)
+			why := judgeGit(target{host: gitHost, port: 443, rule: &Rule{Git: git}}, req, newBodies())
 			var got Reason
 			if why != nil {
 				got = why.reason
@@ -101,7 +101,7 @@ func TestGitGate(t *testing.T) {
 			}
 		}
 	}
-	if _, why := newGitGate().judge(target{}, httptest.NewRequest("POST", receive, nil)); why != nil {
+	if why := judgeGit(target{}, httptest.NewRequest("POST", receive, nil), newBodies()); why != nil {
 		t.Errorf("no rule: %v", why)
 	}
 }
@@ -140,8 +140,8 @@ func TestGitGatePush(t *testing.T) {
 		if tc.coding != "" {
 			req.Header.Set("Content-Encoding", tc.coding)
 		}
-		p, why := newGitGate().judge(target{host: gitHost, port: 443, rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req)
-		if (why == nil) != (tc.reason == "") || (p == nil) != (why != nil) {
+		why := judgeGit(target{host: gitHost, port: 443, rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req, newBodies())
+		if (why == nil) != (tc.reason == "") {
 			t.Errorf("%s: %v", tc.name, why)
 			continue
 		}
@@ -152,53 +152,8 @@ func TestGitGatePush(t *testing.T) {
 		}
 	}
 	req := httptest.NewRequest("POST", "/r.git/git-receive-pack", strings.NewReader(good))
-	if _, why := newGitGate().judge(target{rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req); why == nil {
+	if why := judgeGit(target{rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req, newBodies()); why == nil {
 		t.Error("no Content-Type: passed")
-	}
-}
-
-// TestMadeRefs: a ref is the session's own once the server has confirmed it, for its repository, at its id.
-func TestMadeRefs(t *testing.T) {
-	rule := &Rule{Git: "push", PushRefs: []string{"agent/*"}}
-	g := newGitGate()
-	ask := func(repository, line, report string) *refusal {
-		req := httptest.NewRequest("POST", repository+"/git-receive-pack", strings.NewReader(pktLine(line+" refs/heads/agent/x\x00report-status side-band-64k")+"0000"))
-		req.Header.Set("Content-Type", "application/x-git-receive-pack-request")
-		p, why := g.judge(target{host: gitHost, port: 443, rule: rule}, req)
-		if why == nil {
-			res := &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(report))}
-			p.answered(res)
-			if text, err := io.ReadAll(res.Body); string(text) != report || err != nil {
-				t.Errorf("the answer became %q, %v", text, err)
-			}
-		}
-		return why
-	}
-	aside := pktLine("\x02" + pktLine("ok refs/heads/agent/x\n"))
-	ok := aside + pktLine("\x01"+pktLine("unpack ok\n")+pktLine("ok refs/heads/agent/x\n")+"0000") + "0000"
-	ng := pktLine("\x01"+pktLine("unpack ok\n")+pktLine("ng refs/heads/agent/x exists\n")+"0000") + "0000"
-	for _, tc := range []struct {
-		name, repository, line, report string
-		passes                         bool
-	}{
-		{"update of what is there", "/r.git", idA + " " + idB, ok, false},
-		{"create that fails", "/r.git", idZero + " " + idA, ng, true},
-		{"update after it", "/r.git", idA + " " + idB, ok, false},
-		{"create without a report", "/r.git", idZero + " " + idA, "", true},
-		{"update after that", "/r.git", idA + " " + idB, ok, false},
-		{"create whose report stands in band 2", "/r.git", idZero + " " + idA, aside + "0000", true},
-		{"update after that, too", "/r.git", idA + " " + idB, ok, false},
-		{"create", "/r.git", idZero + " " + idA, ok, true},
-		{"update in another repository", "/s.git", idA + " " + idB, ok, false},
-		{"update from another id", "/r.git", idB + " " + idA, ok, false},
-		{"update that fails", "/r.git", idA + " " + idB, ng, true},
-		{"update", "/r.git", idA + " " + idB, ok, true},
-		{"update from the old id", "/r.git", idA + " " + idB, ok, false},
-		{"update again", "/r.git", idB + " " + idA, ok, true},
-	} {
-		if why := ask(tc.repository, tc.line, tc.report); (why == nil) != tc.passes {
-			t.Errorf("%s: %v", tc.name, why)
-		}
 	}
 }
 

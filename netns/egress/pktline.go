@@ -68,6 +68,7 @@ type pushRequest struct {
 	commands     []command
 	capabilities []string
 	options      []string
+	shallow      []string // object ids
 }
 
 func (p *pushRequest) can(capability string) bool {
@@ -139,6 +140,7 @@ func readCommands(r io.Reader) (*pushRequest, error) {
 			if !objectID(id) {
 				return nil, fmt.Errorf("shallow line %s", strconv.QuoteToASCII(line))
 			}
+			p.shallow = append(p.shallow, id)
 			continue
 		}
 		c, err := parseCommand(line)

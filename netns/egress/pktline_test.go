@@ -125,24 +125,40 @@ func TestReport(t *testing.T) {
 	}
 	for _, c := range []string{"side-band", "side-band-64k"} {
 		p.capabilities[1] = c
-		lines, inner := 0, &pktStream{line: func([]byte) {}}
-		inner.line = func(text []byte) { lines++ }
-		outer := &pktStream{line: func(text []byte) {
+		var inner strings.Builder
+		for _, text := range pktLines(t, strings.NewReader(report(p, why, "message"))) {
 			if limit := map[string]int{"side-band": 996, "side-band-64k": 65516}[c]; len(text) > limit {
 				t.Errorf("%s: %d bytes", c, len(text))
 			}
 			if text[0] == 1 {
-				inner.feed(text[1:])
+				inner.WriteString(text[1:])
 			}
-		}}
-		outer.feed([]byte(report(p, why, "message")))
-		if lines != 2001 || outer.bad || inner.bad || len(outer.held)+len(inner.held) > 0 {
-			t.Errorf("%s: %d lines", c, lines)
+		}
+		if lines := pktLines(t, strings.NewReader(inner.String())); len(lines) != 2001 {
+			t.Errorf("%s: %d lines", c, len(lines))
 		}
 	}
 	p.capabilities = nil
 	if out := report(p, why, "message"); out != "" {
 		t.Errorf("to a client that wants no report: %q", out)
+	}
+}
+
+// pktLines reads lines up to a flush, behind which nothing comes.
+func pktLines(t *testing.T, r io.Reader) (lines []string) {
+	t.Helper()
+	for {
+		line, special, err := readPktLine(r)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case special == flush:
+			if n, _ := io.Copy(io.Discard, r); n > 0 {
+				t.Errorf("%d bytes behind the flush", n)
+			}
+			return lines
+		}
+		lines = append(lines, line)
 	}
 }
 
@@ -174,35 +190,6 @@ func FuzzReadPush(f *testing.F) {
 		}
 		if len(p.commands) == 0 && r.Len() > 0 {
 			t.Errorf("bytes behind a probe: %q", in)
-		}
-	})
-}
-
-// FuzzPktStream: in pieces a stream gives the lines that it gives to a reader.
-func FuzzPktStream(f *testing.F) {
-	f.Add([]byte(pktLine("unpack ok\n")+pktLine("ok refs/heads/x\n")+"0000"), uint8(3))
-	f.Add([]byte("0005\x010005\x02000400010002"), uint8(1))
-	f.Add([]byte("0006ab0003zzzz"), uint8(0))
-	f.Fuzz(func(t *testing.T, in []byte, cut uint8) {
-		var want, got []string
-		for r := bytes.NewReader(in); ; {
-			line, special, err := readPktLine(r)
-			if err != nil {
-				break
-			}
-			if special == dataPkt {
-				want = append(want, line)
-			}
-		}
-		s := &pktStream{line: func(text []byte) { got = append(got, string(text)) }}
-		for piece := range slices.Chunk(in, int(cut)+1) {
-			s.feed(piece)
-		}
-		if !slices.Equal(want, got) {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-		if len(s.held) > maxPktLine {
-			t.Errorf("%d bytes held", len(s.held))
 		}
 	})
 }
