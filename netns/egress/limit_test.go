@@ -213,6 +213,7 @@ func TestFormOverride(t *testing.T) {
 		{multi, good, false},
 		{"text/plain", "_method=delete", false},
 		{encoded, "_method=delete", true},
+		{encoded, "_method[]=delete", true},
 		{encoded, pad + "&_method=delete", true},
 		{encoded + "; charset=utf-8", pad + "&%5F%4Dethod=delete", true},
 		{encoded, pad + "&_METHOD=delete", true},

@@ -1,6 +1,9 @@
 package egress
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestServerToolsAnywhere: what makes a provider act is found where the judge of the field around it takes any object. Controls: the
 // same names where they are the user's, a tool's or a schema's.
@@ -56,4 +59,59 @@ func TestServerToolsAnywhere(t *testing.T) {
 		{messages, `{"messages":[{"role":"user","content":[{"type":"search_result","source":"https://a.example.com","title":"t","content":[{"type":"text","text":"x"}]}]},` +
 			`{"role":"assistant","content":[{"type":"text","text":"x","citations":[{"type":"char_location","file_id":"f"}]},{"type":"tool_use","id":"1","name":"n","input":{"mcp_servers":[1]}}]}]}`, "", ""},
 	})
+}
+
+// TestHostsOfOpenAI: a plan's host serves all of ChatGPT and gets what Codex asks there; the API's host gets nothing of it. Each row is
+// the other's control.
+func TestHostsOfOpenAI(t *testing.T) {
+	for _, c := range []struct{ request, body, host, not string }{
+		{"POST /backend-api/codex/responses", `{"store":false}`, "chatgpt.com", "api.openai.com"},
+		{"POST /backend-api/codex/responses/compact", `{}`, "chatgpt.com", "api.openai.com"},
+		{"GET /backend-api/codex/models", "", "chatgpt.com", "api.openai.com"}, {"GET /backend-api/wham/usage", "", "chatgpt.com", "api.openai.com"},
+		{"POST /v1/responses", `{"store":false}`, "api.openai.com", "chatgpt.com"}, {"POST /v1/chat/completions", `{}`, "api.openai.com", "chatgpt.com"},
+		{"GET /v1/models", "", "api.openai.com", "chatgpt.com"},
+	} {
+		if why := judgeAPI(&Rule{API: "openai", Host: c.host}, apiRequest(c.request, c.body), newBodies()); why != nil {
+			t.Errorf("%s at %s: %s", c.request, c.host, why.detail)
+		}
+		if why := judgeAPI(&Rule{API: "openai", Host: c.not}, apiRequest(c.request, c.body), newBodies()); why == nil || why.reason != ModelAPI {
+			t.Errorf("%s at %s: %v", c.request, c.not, why)
+		}
+	}
+}
+
+// TestGeminiParameters: Google's system parameters say the type of the body, its header fields and the body itself once more. The first
+// rows are the control.
+func TestGeminiParameters(t *testing.T) {
+	judged := func(api, query, name string) *refusal {
+		req := apiRequest("POST /v1beta/models/m:generateContent?"+query, `{"contents":[]}`)
+		if api == "anthropic" {
+			req = apiRequest("POST /v1/messages?"+query, `{"messages":[]}`)
+		}
+		if name != "" {
+			req.Header.Set(name, "x")
+		}
+		return judgeAPI(&Rule{API: api}, req, newBodies())
+	}
+	for _, query := range []string{"alt=sse", "$alt=json%3Benum-encoding=int", "%24alt=sse&prettyPrint=false", "key=k", "$key=k", "pageSize=1&pageToken=x", ""} {
+		if why := judged("gemini", query, "X-Goog-Api-Client"); why != nil {
+			t.Errorf("%s: %s", query, why.detail)
+		}
+	}
+	for _, query := range []string{
+		"$ct=text/plain", "%24ct=x", "$CT=x", "alt=sse&$ct=x", "alt=sse;$ct=x", "$httpHeaders=x-goog-api-key:foreign", "$req=%7B%7D", "$outputDefaults=1", "$content-type=x",
+		"$httpMethod=DELETE", "$.x=1", "upload_protocol=multipart", "uploadType=media", "callback=x", "unknown=1", "%zz=1", "_method[]=DELETE", "httpMethod=DELETE",
+	} {
+		if why := judged("gemini", query, ""); why == nil || !strings.Contains(why.detail, "query parameter") {
+			t.Errorf("%s: %v", query, why)
+		}
+	}
+	for _, name := range []string{"X-Goog-Upload-Protocol", "X-Goog-Upload-Command", "X_goog_upload_protocol", "X-Goog-Encode-Response-If-Executable"} {
+		if why := judged("gemini", "", name); why == nil {
+			t.Errorf("%s: allowed", name)
+		}
+	}
+	if why := judged("anthropic", "beta=true&unknown=1", ""); why != nil {
+		t.Errorf("another API's parameters: %s", why.detail)
+	}
 }

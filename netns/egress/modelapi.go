@@ -6,7 +6,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,6 +75,9 @@ func judgeAPI(r *Rule, req *http.Request, room *bodies) *refusal {
 		calls = anthropicCalls()
 	case "openai":
 		calls = openaiCalls()
+		if r.Host == "chatgpt.com" {
+			calls = chatgptCalls()
+		}
 	case "gemini":
 		calls = geminiCalls()
 	case "github":
@@ -128,29 +130,6 @@ func findCall(calls []call, req *http.Request) (*call, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s %s is not one of the API's calls that are allowed", req.Method, bounded(path))
-}
-
-// checkAPIHeader refuses what would make the server take the request for another one than was judged.
-func checkAPIHeader(r *Rule, req *http.Request) error {
-	for name := range req.Header {
-		switch s := spelled(name); {
-		case slices.Contains(methodOverrides(), s):
-			return fmt.Errorf("method override %s", bounded(name))
-		case s == "Upgrade":
-			return errors.New("protocol upgrade: what is said behind it is not judged")
-		}
-	}
-	for pair := range strings.FieldsFuncSeq(req.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
-		name, _, _ := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(name)
-		if err != nil || slices.Contains(methodParameters(), strings.ToLower(name)) {
-			return fmt.Errorf("query parameter %s", bounded(pair))
-		}
-	}
-	if r.API == "anthropic" {
-		return checkBetas(req.Header, r.ServerTools)
-	}
-	return nil
 }
 
 // judgeBody judges the body of a request and puts it back whole.

@@ -5,9 +5,8 @@ import "fmt"
 // Sources: https://platform.openai.com/docs/api-reference/responses/create, .../chat/create and .../docs/guides/tools for the bodies;
 // codex-rs of https://github.com/openai/codex for the paths below /backend-api, which serve ChatGPT plans, and for the items.
 
-// openaiCalls are the responses and completions, and what is read about models and limits. Not here: stored responses and
-// conversations, files, vector stores, batches, fine-tuning, assistants, realtime sessions, containers, administration; and of
-// ChatGPT everything but Codex.
+// openaiCalls are the responses and completions, and what is read about models. Not here: stored responses and conversations, files,
+// vector stores, batches, fine-tuning, assistants, realtime sessions, containers, administration.
 func openaiCalls() []call {
 	return []call{
 		postCall("/v1/responses", judgeResponse),
@@ -16,6 +15,12 @@ func openaiCalls() []call {
 		postCall("/v1/chat/completions", judgeCompletion),
 		getCall("/v1/models"),
 		getCall("/v1/models/*"),
+	}
+}
+
+// chatgptCalls are those that Codex makes for a plan, on a host that serves all of ChatGPT.
+func chatgptCalls() []call {
+	return []call{
 		postCall("/backend-api/codex/responses", judgeResponse),
 		postCall("/backend-api/codex/responses/compact", judgeCompact),
 		getCall("/backend-api/codex/models"),

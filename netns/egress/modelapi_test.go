@@ -145,9 +145,7 @@ func TestJudgeOpenAI(t *testing.T) {
 			`{"type":"custom_tool_call_output","call_id":"2","output":"z"}],"tools":[{"type":"function","name":"shell","parameters":{}},{"type":"custom","name":"apply_patch"},` +
 			`{"type":"web_search","external_web_access":false}],"tool_choice":"auto","parallel_tool_calls":false,"reasoning":{"effort":"high"},"store":false,"stream":true,` +
 			`"include":["reasoning.encrypted_content"],"prompt_cache_key":"k","text":{"verbosity":"low"}}`, "", ""},
-		{"POST /backend-api/codex/responses", input(`{"role":"user","content":"x"}`), "", ""},
 		{"POST /v1/responses/compact", `{"model":"m","input":[],"instructions":"i"}`, "", ""}, {"GET /v1/models", "", "", ""},
-		{"GET /backend-api/wham/usage", "", "", ""},
 
 		{"POST /v1/files", `{}`, "not one of", ""}, {"GET /v1/files/x/content", "", "not one of", ""}, {"POST /v1/batches", `{}`, "not one of", ""},
 		{"GET /v1/responses/resp_1", "", "not one of", ""}, {"POST /v1/conversations", `{}`, "not one of", ""}, {"POST /v1/vector_stores", `{}`, "not one of", ""},
@@ -266,6 +264,7 @@ func TestJudgeAPIHeaders(t *testing.T) {
 		{"Content-Type", "text/plain", "Content-Type", ""}, {"Content-Type", "", "Content-Type", ""}, {"Content-Type", "application/json; charset=utf-16", "charset", ""},
 		{"Content-Type", "multipart/form-data; boundary=x", "Content-Type", ""},
 		{"Content-Encoding", "identity", "", ""}, {"Content-Encoding", "gzip", "Content-Encoding", ""}, {"Content-Encoding", "zstd", "Content-Encoding", ""},
+		{"X-Original-Method", "DELETE", "method override", ""}, {"X-Original-Url", "/v1/files", "path override", ""}, {"X-Forwarded-Path", "/v1/files", "path override", ""},
 		{"X-Http-Method-Override", "DELETE", "method override", ""}, {"X_http_method", "GET", "method override", ""}, {"Upgrade", "websocket", "upgrade", ""},
 		{"Anthropic-Beta", "context-1m-2025-08-07, interleaved-thinking-2025-05-14", "", ""}, {"Anthropic-Beta", "mcp-client-2025-11-20", "beta", "mcp"},
 		{"Anthropic-Beta", "context-1m-2025-08-07,files-api-2025-04-14", "beta", "files"}, {"anthropic_beta", "x, Web-Fetch-2025-09-10", "beta", "web_fetch"},

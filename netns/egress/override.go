@@ -5,7 +5,66 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
 )
+
+// overridden is the refusal of a request that asks the server to take it for another method's.
+func overridden(what string) *refusal {
+	return &refusal{reason: Method, detail: "method override " + what, fix: "send the method itself"}
+}
+
+// overridesMethod says whether frameworks, or servers behind proxies, take the method from a header field: X-HTTP-Method-Override and its
+// kin (Rack, Symfony, GData), X-Original-Method, X-Forwarded-Method. What the rule judged must be what the server does.
+func overridesMethod(name string) bool {
+	s := strings.ToLower(spelled(name))
+	return strings.HasPrefix(s, "x-http-method") || strings.Contains(s, "method") && displaced(s)
+}
+
+// overridesPath says the same of the path: X-Original-URL, X-Rewrite-URL (Symfony, IIS), X-Forwarded-Uri, X-Envoy-Original-Path.
+func overridesPath(name string) bool {
+	s := strings.ToLower(spelled(name))
+	ends := func(end string) bool { return strings.HasSuffix(s, end) }
+	return displaced(s) && slices.ContainsFunc([]string{"url", "uri", "path", "prefix"}, ends)
+}
+
+// displaced says whether a field's name speaks of a request before a proxy, or in place of another.
+func displaced(name string) bool {
+	has := func(word string) bool { return strings.Contains(name, word) }
+	return slices.ContainsFunc([]string{"override", "original", "forwarded", "rewrite", "rewritten", "replaced", "unencoded"}, has)
+}
+
+// overridesMethodIn says whether a parameter of the query is one that servers take the method from, or the header fields, or the body and
+// its type (Google's system parameters). "method" is a word of many APIs: there the value decides.
+func overridesMethodIn(name, value string) bool {
+	name, _, _ = strings.Cut(strings.ToLower(name), "[") // _method[]
+	switch name {
+	case "$httpheaders", "$req", "$ct":
+		return true
+	case "method", "httpmethod", "http_method", "http-method", "method_override", "methodoverride":
+		return slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "MERGE"},
+			strings.ToUpper(strings.TrimSpace(value)))
+	}
+	return slices.Contains(methodParameters(), name)
+}
+
+// methodOverrides are those that overridesMethod knows, for who wants names.
+func methodOverrides() []string {
+	return []string{
+		"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "Method-Override", "X-Original-Method", "X-Forwarded-Method", "X-Goog-Method-Override",
+	}
+}
+
+// methodParameters are parameters of the query or of a form that are nothing else than the method (Rack, Symfony, GData).
+func methodParameters() []string {
+	return []string{"_method", "_httpmethod", "$httpmethod", "x-http-method-override"}
+}
+
+// spelled gives a field name as CGI programs see it: to them X_Http_Method is X-Http-Method (RFC 3875 section 4.1.18).
+func spelled(name string) string {
+	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+}
 
 // formOverride is a request body that ends in a refusal where a form in it names the method that the server is to take it for
 // (Rack's MethodOverride, Symfony, Laravel): a rule that allows POST and not DELETE would allow it otherwise. Forms alone are
@@ -56,9 +115,9 @@ func (f *formOverride) find(p []byte) bool {
 	}
 	f.tail = append(f.tail, text...)
 	for _, name := range methodParameters() {
-		patterns := []string{"&" + name + "=", ";" + name + "="}
+		patterns := []string{"&" + name + "=", ";" + name + "=", "&" + name + "[", ";" + name + "["}
 		if !f.encoded {
-			patterns = []string{`name="` + name + `"`, "name=" + name, "name='" + name}
+			patterns = []string{`name="` + name + `"`, `name="` + name + "[", "name=" + name, "name='" + name}
 		}
 		for _, p := range patterns {
 			if bytes.Contains(f.tail, []byte(p)) {

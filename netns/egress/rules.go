@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/textproto"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -72,7 +70,7 @@ func (r *Rule) judgeMethod(method, query string, header http.Header) *refusal {
 		return overridden("behind two content types")
 	}
 	for name, values := range header {
-		if !slices.Contains(methodOverrides(), spelled(name)) {
+		if !overridesMethod(name) {
 			continue
 		}
 		for _, v := range values {
@@ -85,30 +83,12 @@ func (r *Rule) judgeMethod(method, query string, header http.Header) *refusal {
 	}
 	for pair := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
 		name, value, _ := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(name)
-		if err != nil || !slices.Contains(methodParameters(), strings.ToLower(name)) {
-			continue
-		}
-		if m, err := url.QueryUnescape(value); err != nil || !slices.Contains(r.Methods, strings.ToUpper(m)) {
+		name, value = unescape(name), unescape(value)
+		if overridesMethodIn(name, value) && !slices.Contains(r.Methods, strings.ToUpper(value)) {
 			return overridden(pair)
 		}
 	}
 	return nil
-}
-
-// overridden is the refusal of a request that asks the server to take it for another method's.
-func overridden(what string) *refusal {
-	return &refusal{reason: Method, detail: "method override " + what, fix: "send the method itself"}
-}
-
-// methodOverrides are header fields that frameworks take the method from. What the rule judged must be what the server does.
-func methodOverrides() []string {
-	return []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
-}
-
-// methodParameters are parameters of the query or of a form that frameworks take the method from (Rack, Symfony, GData).
-func methodParameters() []string {
-	return []string{"_method", "_httpmethod", "$httpmethod", "x-http-method-override"}
 }
 
 func (r *Rule) judgePath(raw string, header http.Header) *refusal {
@@ -126,14 +106,9 @@ func (r *Rule) judgePath(raw string, header http.Header) *refusal {
 		}
 	}
 	for name := range header {
-		if slices.Contains([]string{"X-Original-Url", "X-Rewrite-Url", "X-Original-Uri", "X-Forwarded-Uri"}, spelled(name)) {
+		if overridesPath(name) {
 			return &refusal{reason: Path, detail: "path override " + name, fix: "ask for the path itself"}
 		}
 	}
 	return nil
-}
-
-// spelled gives a field name as CGI programs see it: to them X_Http_Method is X-Http-Method (RFC 3875 section 4.1.18).
-func spelled(name string) string {
-	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }
