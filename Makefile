@@ -1,4 +1,4 @@
-# make and Go are all that a machine needs: scripts/need installs what is missing, and says so first.
+# make and Go are all that a machine needs: .ci/need installs what is missing, and says so first.
 #
 #   make build     bin/agentjail, one static binary; built again only when its sources changed
 #   make run       builds it and runs CMD in this directory, in a jail; without CMD a short tour:
@@ -28,7 +28,7 @@ export TAGS GO
 build: bin/agentjail
 
 bin/agentjail: $(SOURCES) Makefile
-	@scripts/need build
+	@.ci/need build
 	CGO_ENABLED=1 $(GO) build -buildvcs=$(VCS) -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/agentjail
 
 # $(CMD) is words for the shell, as typed on make's command line; agentjail itself never sees a shell string.
@@ -36,12 +36,12 @@ run: build
 ifdef CMD
 	@bin/agentjail $(FLAGS) -- $(CMD)
 else
-	@scripts/tour bin/agentjail
+	@.ci/tour bin/agentjail
 endif
 
 test: build
-	@scripts/need test
-	@scripts/test
+	@.ci/need test
+	@.ci/test
 
 bench: build
 	AGENTJAIL_BIN='$(CURDIR)/bin/agentjail' $(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchtime 20x ./...
@@ -57,7 +57,7 @@ install: build
 	bin/agentjail completion fish >'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/agentjail.fish'
 
 fmt:
-	gofmt -w cmd sandbox seccomp netns profiles integration scripts
+	gofmt -w cmd sandbox seccomp netns profiles integration .ci
 
 lint:
 	@.ci/run lint

@@ -76,7 +76,7 @@ func violations(tree fs.FS) ([]string, error) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "vendor"):
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata" || d.Name() == "vendor"):
 			return fs.SkipDir
 		case d.IsDir() || path.Ext(name) != ".go":
 			return nil
@@ -167,6 +167,7 @@ func TestImportsOfMadeUpTree(t *testing.T) {
 		{"test library in a test", "profiles/a_test.go", `"github.com/google/go-cmp/cmp"`, false},
 		{"external test of the package itself", "seccomp/a_test.go", `"` + module + `/seccomp"`, false},
 		{"new package", "wobble/a.go", `"golang.org/x/sys/unix"`, true},
+		{"program of the build", ".ci/wobble/main.go", `"golang.org/x/sys/unix"`, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -185,6 +186,23 @@ func TestImportsOfMadeUpTree(t *testing.T) {
 				t.Errorf("violation = %v (%q), want %v", got, bad, tt.bad)
 			}
 		})
+	}
+}
+
+// TestTopLevel holds that who opens the repository sees its packages and nothing beside them; what builds and tests it is in .ci.
+func TestTopLevel(t *testing.T) {
+	entries, err := os.ReadDir(filepath.Dir(mustGetwd(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != ".git" && e.Name() != "bin" {
+			dirs = append(dirs, e.Name())
+		}
+	}
+	if want := []string{".ci", "cmd", "integration", "netns", "profiles", "sandbox", "seccomp"}; !slices.Equal(dirs, want) {
+		t.Errorf("the top level has the directories %q, want %q", dirs, want)
 	}
 }
 
