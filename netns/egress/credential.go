@@ -8,33 +8,6 @@ import (
 	"strings"
 )
 
-// isCarrier says whether the header field or query parameter of this name holds a credential. Names are compared as CGI programs see
-// them: to those X_Api_Key is X-Api-Key (RFC 3875 section 4.1.18).
-func isCarrier(name string) bool {
-	name = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-	switch name {
-	case "cookie", "x-amz-security-token", "ocp-apim-subscription-key", "x-functions-key":
-		return true
-	case "x-csrf-token", "x-xsrf-token":
-		return false
-	}
-	for _, end := range []string{"api-key", "apikey", "access-key", "token", "authorization", "secret", "password", "credential", "credentials", "-auth"} {
-		if strings.HasSuffix(name, end) {
-			return true
-		}
-	}
-	return false
-}
-
-// isQueryCarrier knows the signatures of presigned URLs as well.
-func isQueryCarrier(name string) bool {
-	switch strings.ToLower(name) {
-	case "key", "auth", "sig", "signature", "jwt", "x-amz-signature", "x-goog-signature":
-		return true
-	}
-	return isCarrier(name)
-}
-
 // verdict is what one credential of a request is.
 type verdict struct {
 	secret *guarded                 // whose placeholder it is, in its place; nil: none
@@ -79,6 +52,11 @@ func (e *errand) credentials(req *http.Request) *refusal {
 	query, queryStripped, why := e.judgeQuery(req.URL.RawQuery, pinned)
 	if why != nil {
 		return why
+	}
+	if pinned {
+		if why := e.judgeBody(req); why != nil {
+			return why
+		}
 	}
 	if user := req.URL.User; user != nil {
 		if pinned {
@@ -135,10 +113,10 @@ func (e *errand) judge(value string, here func(*guarded) bool) verdict {
 		return e.judgeBasic(scheme, rest, here)
 	}
 	for _, g := range e.own {
-		switch g.Placeholder {
-		case value:
+		switch {
+		case g.Placeholder == value:
 			return at(g, here, func(real string) string { return real })
-		case rest:
+		case g.Placeholder == rest && g.takes(scheme):
 			return at(g, here, func(real string) string { return scheme + " " + real })
 		}
 	}
@@ -153,7 +131,8 @@ func at(g *guarded, here func(*guarded) bool, write func(string) string) verdict
 	return verdict{secret: g, write: write, kind: ours}
 }
 
-// judgeBasic judges a pair (RFC 7617). One half is the placeholder, the other one must not be a credential itself.
+// judgeBasic judges a pair (RFC 7617). Some servers take the token from either half, whatever the other one is: with the placeholder in
+// one half, the other is nobody's credential.
 func (e *errand) judgeBasic(scheme, pair string, here func(*guarded) bool) verdict {
 	text, err := base64.StdEncoding.DecodeString(pair)
 	if err != nil {
@@ -166,9 +145,9 @@ func (e *errand) judgeBasic(scheme, pair string, here func(*guarded) bool) verdi
 	for _, g := range e.own {
 		switch {
 		case !found:
-		case password == g.Placeholder && harmless(user):
+		case password == g.Placeholder && g.beside(user):
 			return at(g, here, func(real string) string { return encode(user + ":" + real) })
-		case user == g.Placeholder && (harmless(password) || password == g.Placeholder):
+		case user == g.Placeholder && (g.beside(password) || password == g.Placeholder):
 			return at(g, here, func(real string) string {
 				return encode(real + ":" + strings.ReplaceAll(password, g.Placeholder, real))
 			})
@@ -177,35 +156,12 @@ func (e *errand) judgeBasic(scheme, pair string, here func(*guarded) bool) verdi
 	return verdict{}
 }
 
-// harmless says whether the half of a pair beside the placeholder is a user name, or a word such as "x-oauth-basic". Some servers
-// take the token from either half: a key of somebody else must not ride along.
-func harmless(s string) bool {
-	return len(s) <= 64 && !credentialLike(s) && strings.Trim(s, lowers+uppers+digits+"-_.@+") == "" &&
-		(len(s) < 20 || !strings.ContainsAny(s, digits))
-}
-
 // looksForeign says whether a value in no known place holds what looks like a credential and is no placeholder of this host.
 func (e *errand) looksForeign(value string) bool {
 	for _, g := range e.own {
 		value = strings.ReplaceAll(value, g.Placeholder, "")
 	}
 	return credentialLike(value)
-}
-
-// credentialLike says whether a word of s begins as credentials do and goes on long enough to be one.
-func credentialLike(s string) bool {
-	words := strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(lowers+uppers+digits+"-_", r) })
-	for _, w := range words {
-		if p := knownPrefix(w); p != "" && len(w) >= len(p)+16 {
-			return true
-		}
-	}
-	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return !strings.ContainsRune(lowers+uppers+digits+"-_.", r) }) {
-		if _, _, jwt := cutJWT(w); jwt || (strings.HasPrefix(w, "ya29.") || strings.HasPrefix(w, "SG.")) && len(w) > 20 {
-			return true
-		}
-	}
-	return false
 }
 
 // parameter is one piece of a query, as it was written.
