@@ -44,7 +44,7 @@ test: build
 	@.ci/test
 
 bench: build
-	AGENTJAIL_BIN='$(CURDIR)/bin/agentjail' $(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchtime 20x ./...
+	AGENTJAIL_BIN='$(CURDIR)/bin/agentjail' $(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchtime 20x -timeout 60m ./...
 
 install: build
 	install -D -m 0755 bin/agentjail '$(DESTDIR)$(PREFIX)/bin/agentjail'

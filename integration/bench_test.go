@@ -1,71 +1,242 @@
 package integration
 
 import (
+	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
 
-// BenchmarkRun is what a jail adds to a command: launch, end and clean-up, against the bare command.
-func BenchmarkRun(b *testing.B) {
-	for _, bm := range []struct {
-		name string
-		argv []string
-	}{
+// The benchmarks run what they compare in turn, a round each, and give medians and the ratio of medians: on a shared machine two runs a
+// second apart are alike and two minutes apart are not. `make bench` runs them; docs/benchmarks.md says what came of it.
+
+// BenchmarkStart is a whole run of true: launch, end and clean-up. bwrap is given the same binds and namespaces; it has no network, no
+// filter and no door. Other sandboxes are measured where they are installed.
+func BenchmarkStart(b *testing.B) {
+	env := benchProject(b, "")
+	dir := env[0][len("PWD="):]
+	contenders := []contender{
 		{"bare", []string{"true"}},
 		{"jail", []string{os.Getenv("AGENTJAIL_BIN"), "--", "true"}},
-		{"jail without network", []string{os.Getenv("AGENTJAIL_BIN"), "--net", "none", "--", "true"}},
+		{"jail-no-network", []string{os.Getenv("AGENTJAIL_BIN"), "--net", "none", "--", "true"}},
+	}
+	for _, other := range []contender{
+		{"bwrap", append([]string{"bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
+			"--symlink", "usr/sbin", "/sbin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--ro-bind", "/etc/passwd", "/etc/passwd",
+			"--ro-bind", "/etc/group", "/etc/group", "--ro-bind", "/etc/ssl", "/etc/ssl", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
+			"--tmpfs", "/run", "--tmpfs", "/var/tmp", "--tmpfs", "/home", "--bind", dir, dir, "--chdir", dir}, "--", "true")},
+		{"firejail", []string{"firejail", "--quiet", "--noprofile", "--net=none", "--seccomp", "--", "true"}},
+		{"srt", []string{"srt", "true"}},
+		{"podman", []string{"podman", "run", "--rm", "--network=none", "--rootfs", "/", "true"}},
+	} {
+		if _, err := exec.LookPath(other.argv[0]); err == nil {
+			contenders = append(contenders, other)
+		}
+	}
+	compare(b, contenders, func(c contender) (float64, error) {
+		start := time.Now()
+		err := run(env, nil, c.argv...)
+		return time.Since(start).Seconds() * 1000, err
+	}, "ms")
+}
+
+// BenchmarkFlat is a run of true where there is more to look at; each is to cost what the first does.
+func BenchmarkFlat(b *testing.B) {
+	env := benchProject(b, "")
+	dir := env[0][len("PWD="):]
+	crowd := filepath.Join(filepath.Dir(dir), "crowd")
+	for i := range 100_000 {
+		sub := filepath.Join(crowd, strconv.Itoa(i/1000))
+		if i%1000 == 0 {
+			if err := os.MkdirAll(sub, 0o755); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(sub, strconv.Itoa(i)), nil, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	jail := os.Getenv("AGENTJAIL_BIN")
+	hosts, mounts := []string{jail}, []string{jail}
+	for i := range 500 {
+		hosts = append(hosts, "--allow", fmt.Sprintf("h%d.example.com", i))
+	}
+	for i := range 50 {
+		place := filepath.Join(filepath.Dir(dir), "mounts", strconv.Itoa(i))
+		if err := os.MkdirAll(place, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		mounts = append(mounts, "--ro", place)
+	}
+	compare(b, []contender{
+		{"jail", []string{jail, "--", "true"}},
+		{"100000-files", []string{jail, "--project", crowd, "--", "true"}},
+		{"500-hosts", append(hosts, "--", "true")},
+		{"50-mounts", append(mounts, "--", "true")},
+	}, func(c contender) (float64, error) {
+		start := time.Now()
+		err := run(env, nil, c.argv...)
+		return time.Since(start).Seconds() * 1000, err
+	}, "ms")
+}
+
+// BenchmarkDoor has one client and one server, over plain loopback, through a tunnel and through inspection.
+func BenchmarkDoor(b *testing.B) {
+	server := startLoadServer(b)
+	for _, bm := range []struct{ name, measure, unit string }{
+		{"down", "down:536870912", "s"},
+		{"up", "up:536870912", "s"},
+		{"small-gets", "gets:8:4000", "s"},
+		{"new-connection", "fresh:40", "s"},
+		{"warm-request", "warm:300", "s"},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
-			env := benchProject(b)
-			for b.Loop() {
-				runIn(b, env, bm.argv...)
-			}
+			env := benchProject(b, server.profile)
+			jail := []string{os.Getenv("AGENTJAIL_BIN"), "-p", "../door.toml", "--", "./load"}
+			compare(b, []contender{
+				{"direct", []string{"./load", "https://tunnel.example", server.ca, server.address, bm.measure}},
+				{"tunnel", append(jail[:len(jail):len(jail)], "https://tunnel.example", "-", "-", bm.measure)},
+				{"inspect", append(jail[:len(jail):len(jail)], "https://inspect.example", "-", "-", bm.measure)},
+			}, func(c contender) (float64, error) { return number(env, c.argv) }, bm.unit)
+		})
+	}
+	b.Run("dns", func(b *testing.B) {
+		env := benchProject(b, server.profile)
+		compare(b, []contender{{"jail", []string{os.Getenv("AGENTJAIL_BIN"), "-p", "../door.toml", "--", "./load", "https://tunnel.example", "-", "-", "dns:300"}}},
+			func(c contender) (float64, error) { return number(env, c.argv) }, "s")
+	})
+}
+
+// BenchmarkCommand is the command itself: processor time of what the filter looks at.
+func BenchmarkCommand(b *testing.B) {
+	env := benchProject(b, "")
+	for _, bm := range []struct{ name, script string }{
+		{"syscalls", "import os,time\nt=time.perf_counter()\nfor _ in range(300000): os.getppid()\nprint(time.perf_counter()-t)"},
+		{"files", "import os,time\nt=time.perf_counter()\nfor i in range(20000):\n os.close(os.open('/usr/bin/env',os.O_RDONLY)); os.stat('/usr/bin')\nprint(time.perf_counter()-t)"},
+		{"compute", "import time,zlib\nt=time.perf_counter()\nfor _ in range(20): zlib.compress(bytes(2000000))\nprint(time.perf_counter()-t)"},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			python := []string{"/usr/bin/python3", "-c", bm.script}
+			compare(b, []contender{{"bare", python}, {"jail", append([]string{os.Getenv("AGENTJAIL_BIN"), "--"}, python...)}},
+				func(c contender) (float64, error) { return number(env, c.argv) }, "s")
 		})
 	}
 }
 
-// BenchmarkDownload is the door's throughput: 256 MiB over TLS from a server on loopback, with and without the jail between.
-func BenchmarkDownload(b *testing.B) {
-	w, err := web()
-	if err != nil {
-		b.Fatal(err)
+// contender is one of those compared; the first of a list is what the others are held to.
+type contender struct {
+	name string
+	argv []string
+}
+
+// compare runs the contenders in turn and reports each one's median and its ratio to the first's (and a jail's start to bwrap's).
+func compare(b *testing.B, contenders []contender, measure func(contender) (float64, error), unit string) {
+	all := make(map[string][]float64)
+	for _, c := range contenders { // caches are warm
+		if _, err := measure(c); err != nil {
+			b.Fatalf("%s: %v", c.name, err)
+		}
 	}
-	const size = 256 << 20
-	url := fmt.Sprintf("https://web.example/bytes?n=%d", size)
-	for _, bm := range []struct {
-		name string
-		argv []string
-	}{
-		{"bare", []string{"curl", "-sSo", "/dev/null", "--cacert", w.CAFile, "--connect-to", "web.example:443:" + w.HTTPS, url}},
-		{"jail", []string{os.Getenv("AGENTJAIL_BIN"), "-p", "../door.toml", "--", "curl", "-sSo", "/dev/null", url}},
-	} {
-		b.Run(bm.name, func(b *testing.B) {
-			env := benchProject(b)
-			b.SetBytes(size)
-			for b.Loop() {
-				runIn(b, env, bm.argv...)
+	for b.Loop() {
+		for _, c := range contenders {
+			v, err := measure(c)
+			if err != nil {
+				b.Fatalf("%s: %v", c.name, err)
 			}
-		})
+			all[c.name] = append(all[c.name], v)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	base := middle(all[contenders[0].name])
+	for _, c := range contenders {
+		b.ReportMetric(middle(all[c.name]), c.name+"-"+unit)
+		b.ReportMetric(middle(all[c.name])/base, c.name+"/"+contenders[0].name)
+	}
+	if bwrap := all["bwrap"]; bwrap != nil {
+		b.ReportMetric(middle(all["jail"])/middle(bwrap), "jail/bwrap")
 	}
 }
 
-// benchProject makes a project, a home and a profile, and gives the environment that names them; the first variable is PWD.
-func benchProject(b *testing.B) []string {
-	w, err := web()
+// loadServer answers load.
+type loadServer struct{ address, ca, profile string }
+
+const smallSize = 100
+
+func startLoadServer(b *testing.B) loadServer {
+	ca := filepath.Join(b.TempDir(), "ca.pem")
+	mint, err := authority(ca)
 	if err != nil {
 		b.Fatal(err)
 	}
+	leaves := map[string]*tls.Certificate{}
+	for _, name := range []string{"tunnel.example", "inspect.example"} {
+		if leaves[name], err = mint(&tls.ClientHelloInfo{ServerName: name}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	piece := make([]byte, 256<<10)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/small", func(rw http.ResponseWriter, r *http.Request) { rw.Write(piece[:smallSize]) })
+	mux.HandleFunc("/down", func(rw http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.FormValue("n"))
+		rw.Header().Set("Content-Length", strconv.Itoa(n))
+		for ; n > 0; n -= len(piece) {
+			rw.Write(piece[:min(n, len(piece))])
+		}
+	})
+	mux.HandleFunc("/up", func(rw http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(rw, n)
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Handler: mux, TLSConfig: &tls.Config{GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return leaves[h.ServerName], nil
+	}}}
+	go server.ServeTLS(listener, "", "")
+	b.Cleanup(func() { server.Close() })
+	s := loadServer{address: listener.Addr().String(), ca: ca}
+	s.profile = fmt.Sprintf(`extends = ["default"]
+[[net.rule]]
+host = "tunnel.example"
+connect = "%[1]s"
+upstream_ca = "%[2]s"
+[[net.rule]]
+host = "inspect.example"
+connect = "%[1]s"
+upstream_ca = "%[2]s"
+tls = "inspect"
+`, s.address, s.ca)
+	return s
+}
+
+// benchProject makes a project, with load in it, a home and a profile beside it, and gives the environment that names them; the first
+// variable is PWD.
+func benchProject(b *testing.B, profile string) []string {
 	dir := b.TempDir()
 	for _, name := range []string{"project", "home"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			b.Fatal(err)
 		}
 	}
-	text := fmt.Sprintf(profile, w.HTTP, w.HTTPS, w.Echo, w.CAFile)
-	if err := os.WriteFile(filepath.Join(dir, "door.toml"), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "door.toml"), []byte(profile), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "project", "load"), self, 0o755); err != nil {
 		b.Fatal(err)
 	}
 	home := filepath.Join(dir, "home")
@@ -73,10 +244,26 @@ func benchProject(b *testing.B) []string {
 		"XDG_STATE_HOME="+home+"/.local/state", "XDG_CONFIG_HOME="+home+"/.config", "PATH=/usr/local/bin:/usr/bin:/bin")...)
 }
 
-func runIn(b *testing.B, env []string, argv ...string) {
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir, cmd.Env = env[0][len("PWD="):], env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("%q: %v\n%s", argv, err, out)
+// number runs a command that prints one.
+func number(env []string, argv []string) (float64, error) {
+	var out strings.Builder
+	if err := run(env, &out, argv...); err != nil {
+		return 0, err
 	}
+	return strconv.ParseFloat(strings.TrimSpace(out.String()), 64)
+}
+
+func run(env []string, stdout io.Writer, argv ...string) error {
+	dir := env[0][len("PWD="):]
+	path := argv[0]
+	if strings.HasPrefix(path, "./") {
+		path = filepath.Join(dir, path)
+	}
+	cmd := exec.Command(path, argv[1:]...)
+	var stderr strings.Builder
+	cmd.Args[0], cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = argv[0], dir, env, stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%q: %w\n%s", argv, err, stderr.String())
+	}
+	return nil
 }

@@ -32,6 +32,7 @@ var programs = map[string]func(){
 	"terminal":  program(terminal),
 	"peak":      program(peak),
 	"over":      program(over),
+	"load":      program(load),
 }
 
 func program(main func(args []string) error) func() {
