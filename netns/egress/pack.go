@@ -13,8 +13,8 @@ import (
 // Bounds of what is read of a pack before it is decided about. git writes commits first (compute_write_order of its pack-objects.c), and
 // so do libgit2, JGit and dulwich: of theirs a few kilobytes are enough. What is found behind these bounds counts as not found.
 const (
-	maxPackHeld = 16 << 20 // bytes, as they came and as they are when their Content-Encoding is undone
-	maxInflated = 1 << 30  // bytes of objects: one of the pack's may stand for a thousand
+	maxPackHeld = 16 << 20  // bytes, as they came and as they are when their Content-Encoding is undone
+	maxInflated = 512 << 20 // bytes of objects: one of the pack's may stand for a thousand
 )
 
 var errPackHeld = fmt.Errorf("not in the first %d MiB of the push", maxPackHeld>>20)
