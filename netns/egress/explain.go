@@ -3,6 +3,7 @@ package egress
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -20,6 +21,7 @@ type refusal struct {
 	fix    string // what the rule allows and how to allow more, in our own words and the rule's
 	// say writes the answer instead, for a protocol whose clients show nothing of a 403. message is what a text answer would begin with.
 	say   func(w http.ResponseWriter, req *http.Request, message string)
+	sent  bool   // the real server may have the request, or a part of it
 	asked *asked // what was asked for, where the request at hand does not say it
 }
 
@@ -28,6 +30,13 @@ type asked struct{ method, path string }
 
 func (r *refusal) Error() string {
 	return fmt.Sprintf("%s: %s: %s", net.JoinHostPort(r.host, strconv.Itoa(int(r.port))), r.reason, r.detail)
+}
+
+// late gives the refusal of a request that was under way. cut: for what was found while it was sent.
+func (r *refusal) late(cut bool) *refusal {
+	again := *r
+	again.sent = cut || r.reason == BadResponse || r.reason == Encoding
+	return &again
 }
 
 // event gives the refusal as an event of the given kind.
@@ -128,6 +137,7 @@ type explanation struct {
 	Allow   string `json:"allow,omitempty"` // the flag that would allow it
 	Rule    string `json:"rule,omitempty"`  // where the rule stands that refuses it
 	Hint    string `json:"hint,omitempty"`
+	passed  string // what became of the request
 }
 
 // explain makes the answer. Whatever came from the jail and is no canonical name is quoted as ASCII and bounded: the answer ends
@@ -141,7 +151,10 @@ func explain(profile string, r *refusal) explanation {
 	if r.port != 0 {
 		where += ":" + strconv.Itoa(int(r.port))
 	}
-	e := explanation{Reason: r.reason, Host: host, Port: r.port, Profile: profile}
+	e := explanation{Reason: r.reason, Host: host, Port: r.port, Profile: profile, passed: "the request was not passed on"}
+	if r.sent {
+		e.passed = "the request, or its beginning, was passed on"
+	}
 	e.Error = fmt.Sprintf("agentjail: %s %s (%s; profile %q)", where, r.reason.Sentence(), r.reason, profile)
 	if bad == "" && (r.reason == NotAllowed || r.reason == Port) {
 		e.Allow = "--allow " + where
@@ -173,7 +186,7 @@ func (e explanation) text() string {
 	if e.Hint != "" {
 		fmt.Fprintf(&b, "hint:    %s\n", e.Hint)
 	}
-	fmt.Fprintln(&b, "\nThis answer comes from the door of the jail; the request was not passed on.")
+	fmt.Fprintf(&b, "\nThis answer comes from the door of the jail; %s.\n", e.passed)
 	return b.String()
 }
 
@@ -192,14 +205,15 @@ func answer(w http.ResponseWriter, req *http.Request, profile string, r *refusal
 		r.say(w, req, e.Error)
 		return
 	}
-	accept := req.Header.Get("Accept")
+	accept, body := req.Header.Get("Accept"), e.text()
 	if strings.Contains(accept, "application/json") || strings.Contains(accept, "+json") {
 		h.Set("Content-Type", "application/json")
-		w.WriteHeader(r.reason.status())
-		_ = json.NewEncoder(w).Encode(e) // a client that is gone reads no explanation
-		return
+		text, _ := json.Marshal(e) // strings and a number
+		body = string(text) + "\n"
+	} else {
+		h.Set("Content-Type", "text/plain; charset=utf-8")
 	}
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body))) // whole for the client while its request is not
 	w.WriteHeader(r.reason.status())
-	_, _ = w.Write([]byte(e.text()))
+	_, _ = io.WriteString(w, body) // a client that is gone reads no explanation
 }

@@ -83,7 +83,24 @@ func TestAnswerLeavesNothingOfOthers(t *testing.T) {
 	w.Header().Set("Set-Cookie", "x")
 	answer(w, httptest.NewRequest("GET", "/", nil), "p", &refusal{host: "a.example.com", port: 80, reason: Dial})
 	h := w.Result().Header
-	if h.Get("Content-Length") != "" || h.Get("Set-Cookie") != "" || w.Code != http.StatusBadGateway {
+	if h.Get("Content-Length") != strconv.Itoa(w.Body.Len()) || h.Get("Set-Cookie") != "" || w.Code != http.StatusBadGateway {
 		t.Errorf("%d %v", w.Code, h)
+	}
+}
+
+// TestAnswerSaysWhatWasSent: a refusal that comes while a request is sent does not say that nothing of it was.
+func TestAnswerSaysWhatWasSent(t *testing.T) {
+	const not, some = "the request was not passed on.", "the request, or its beginning, was passed on."
+	for _, tc := range []struct {
+		why  *refusal
+		want string
+	}{
+		{&refusal{reason: PlaceholderLeak}, not}, {(&refusal{reason: PlaceholderLeak}).late(false), not}, {(&refusal{reason: PlaceholderLeak}).late(true), some},
+		{(&refusal{reason: Dial}).late(false), not}, {(&refusal{reason: BadResponse}).late(false), some}, {(&refusal{reason: Encoding}).late(false), some},
+		{(&refusal{reason: Size}).late(true), some}, {(&refusal{reason: ForeignCredential}).late(false), not},
+	} {
+		if text := explain("p", tc.why).text(); !strings.Contains(text, tc.want) {
+			t.Errorf("%s: %s", tc.why.reason, text)
+		}
 	}
 }

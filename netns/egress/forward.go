@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -23,7 +22,7 @@ type passage struct {
 	end     context.CancelCauseFunc // ends the request
 	judged  bool                    // requests to this target are
 	upgrade bool                    // to WebSocket, which is HTTP/1.1
-	denied  bool                    // the denial was the event
+	denied  *refusal                // was the answer, and the event
 }
 
 type passageKey struct{}
@@ -37,15 +36,20 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	}
 	defer leave()
 	p := &passage{target: t, session: s}
-	// Its own body tells http.Server whether the client may still be sending. If so it does not close the connection over the answer:
-	// RST would take that away again.
-	defer func(own io.ReadCloser) { req.Body = own }(req.Body)
-	if why := w.door.judgeRequest(p, req); why != nil {
-		w.deny(rw, req, s, why)
+	own := req.Body
+	defer func() {
+		req.Body = own
+		if p.denied != nil {
+			w.drain(rw, req, own, p.denied)
+		}
+	}()
+	if own != nil && own != http.NoBody {
+		req.Body = &lent{Reader: own}
+	}
+	if p.denied = w.door.judgeRequest(p, req); p.denied != nil {
+		w.deny(rw, req, s, p.denied)
 		return
 	}
-	// Both directions at once, as on the wire: without it a server that answers before it has read everything stops.
-	_ = http.NewResponseController(rw).EnableFullDuplex() // every HTTP/1 connection of net/http can
 	rec := &recorder{ResponseWriter: rw, of: p}
 	// net/http adds neither (Content-Type by sniffing) where the key is there: the answer is the real server's.
 	rw.Header()["Date"], rw.Header()["Content-Type"] = nil, nil
@@ -59,7 +63,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		if p.errand != nil {
 			p.errand.over()
 		}
-		if p.denied {
+		if p.denied != nil {
 			return
 		}
 		if why := p.cut(); why != nil { // when the answer had begun
@@ -124,14 +128,15 @@ func rewrite(r *httputil.ProxyRequest) {
 func (w *web) failed(rw http.ResponseWriter, req *http.Request, err error) {
 	p := req.Context().Value(passageKey{}).(*passage)
 	why := p.cut()
-	if why == nil && !errors.As(err, &why) {
+	cut := why != nil
+	if !cut && !errors.As(err, &why) {
 		if req.Context().Err() != nil {
 			panic(http.ErrAbortHandler) // the client is gone
 		}
 		why = p.target.refuse(BadResponse, err.Error(), "") // dial gives refusals: the server was reached
 	}
-	p.denied = true
-	w.deny(rw, req, p.session, why)
+	p.denied = why.late(cut)
+	w.deny(rw, req, p.session, p.denied)
 }
 
 // dial is the Transport's: address is what rewrite wrote, so the passage of the request that asks for it has the rule.

@@ -147,6 +147,8 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		defer s.busy.RUnlock()
 	}
 	s.met.Store(true)
+	// Both directions at once, as on the wire: without it a server that answers before it has read everything stops.
+	_ = http.NewResponseController(rw).EnableFullDuplex() // every HTTP/1 connection of net/http can
 	t, why := w.judge(s, req)
 	if s.said != nil {
 		over, ok := s.said.stream(headSize(req))
@@ -159,6 +161,7 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	switch {
 	case why != nil:
 		w.deny(rw, req, s, why)
+		w.drain(rw, req, req.Body, why)
 	case req.Method == http.MethodConnect:
 		w.connect(rw, req, s, t)
 	default:

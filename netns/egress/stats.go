@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	maxRows = 1000 // of each list of the report
-	maxText = 256  // bytes of one string of an event
-	others  = "*"  // the host of the rows that sum what did not fit
+	maxRows  = 1000        // of each list of the report
+	maxText  = 256         // bytes of one string of an event
+	others   = "*"         // the host of the rows that sum what did not fit
+	nameless = "(no name)" // the host of what named none
 )
 
 // place is one host and port.
@@ -80,6 +81,9 @@ func (l *ledger) count(e Event) {
 	case "secret.foreign":
 		l.secret(e.Secret).Foreign++
 	case "net.deny", "dns.deny", "http.deny":
+		if at.host == "" {
+			at.host = nameless
+		}
 		key := refused{at, e.Reason}
 		if _, ok := l.denied[key]; !ok && len(l.denied) >= maxRows {
 			key.place = place{host: others}

@@ -24,6 +24,7 @@ func TestLedgerCounts(t *testing.T) {
 		{Kind: "net.deny", Host: "x", Port: 443, Reason: NoSNI},
 		{Kind: "dns.deny", Host: "x", Reason: NotAllowed},
 		{Kind: "dns.deny", Host: "y", Reason: NotAllowed},
+		{Kind: "net.deny", Port: 3128, Reason: BadRequest},
 	} {
 		l.emit(e)
 	}
@@ -31,10 +32,10 @@ func TestLedgerCounts(t *testing.T) {
 	if diff := cmp.Diff([]HostCount{{"a", 22, 1, 0, 0}, {"a", 443, 2, 11, 22}, {"b", 443, 1, 0, 0}}, allowed); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]DenialCount{{"x", 443, NoSNI, 1}, {"x", 443, NotAllowed, 2}, {"y", 0, NotAllowed, 1}}, denied); diff != "" {
+	if diff := cmp.Diff([]DenialCount{{"(no name)", 3128, BadRequest, 1}, {"x", 443, NoSNI, 1}, {"x", 443, NotAllowed, 2}, {"y", 0, NotAllowed, 1}}, denied); diff != "" {
 		t.Error(diff)
 	}
-	if len(seen) != 12 || seen[0].Time.IsZero() {
+	if len(seen) != 13 || seen[0].Time.IsZero() {
 		t.Errorf("%d events handed on, the first at %v", len(seen), seen[0].Time)
 	}
 }
