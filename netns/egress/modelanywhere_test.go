@@ -25,6 +25,7 @@ func TestServerToolsAnywhere(t *testing.T) {
 		{responses, response(`"tools":[{"type":"function","name":"f","server_url":"https://evil.example.com"}]`), "server_url", "mcp"},
 		{responses, response(`"tools":[{"type":"function","name":"f","tools":[{"type":"code_interpreter"}]}]`), "tools[0].tools[0]", "code_execution"},
 		{responses, response(`"tool_choice":{"type":"allowed_tools","tools":[{"type":"mcp","server_label":"x"}]}`), "tool_choice.tools[0]", "mcp"},
+		{responses, response(`"tool_choice":{"type":"web_search_preview"}`), "tool_choice", "web_search"}, {responses, response(`"tool_choice":{"type":"function","name":"f"}`), "", ""},
 		{responses, response(`"tool_choice":{"type":"allowed_tools","tools":[{"type":"function","name":"f"}]}`), "", ""},
 		{responses, response(`"text":{"Connector_ID":"connector_gmail"}`), "body.text.Connector_ID", "mcp"},
 		{responses, response(`"context_management":[{"vector_store_ids":["v"]}]`), "vector_store_ids", "file_search"},

@@ -40,9 +40,10 @@ func judgeResponse(body any, on serverTools) error {
 func openaiAnywhere(on serverTools) *anywhere {
 	return &anywhere{
 		by: map[string]func(any, string) error{
-			"model":     on.plainModel,
-			"tools":     func(v any, where string) error { return each(v, where, on.openaiTool) },
-			"image_url": on.inlineURL, "file_url": on.inlineURL, "audio_url": on.inlineURL, "video_url": on.inlineURL,
+			"model":       on.plainModel,
+			"tool_choice": on.openaiChoice,
+			"tools":       func(v any, where string) error { return each(v, where, on.openaiTool) },
+			"image_url":   on.inlineURL, "file_url": on.inlineURL, "audio_url": on.inlineURL, "video_url": on.inlineURL,
 			"file_data": on.inlineData, "data": on.inlineData,
 			"file_id": on.emptyUnless("files"), "file_ids": on.emptyUnless("files"),
 			"vector_store_id": on.emptyUnless("file_search"), "vector_store_ids": on.emptyUnless("file_search"),
@@ -164,6 +165,15 @@ func (on serverTools) openaiPart(v any, where string) error {
 		return on.need("files", where+".file")
 	}
 	return fmt.Errorf("%s: content of type %q is not known", where, bounded(kind))
+}
+
+// openaiChoice judges which of the tools is to be used: a word, or one by its type.
+func (on serverTools) openaiChoice(v any, where string) error {
+	object, ok := v.(map[string]any)
+	if !ok || object["type"] == "allowed_tools" { // whose tools are judged as all are
+		return nil
+	}
+	return on.openaiTool(v, where)
 }
 
 // openaiTool judges one tool of a request.
