@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -62,6 +64,22 @@ func TestTripwire(t *testing.T) {
 		forms[fmt.Sprint("base64, percent ", before)] = percentAll(text)
 		forms[fmt.Sprint("base64, wrapped ", before)] = text[:20] + "\r\n" + text[20:40] + "\n" + text[40:]
 	}
+	for name, text := range echoes(fakePlaceholder) {
+		forms[name] = text
+	}
+	for before := range 3 {
+		pad := strings.Repeat("u", before)
+		for name, code := range map[string]*base64.Encoding{"base64": base64.StdEncoding, "base64url": base64.RawURLEncoding} {
+			for inner := range 3 {
+				pair := strings.Repeat("v", inner) + fakePlaceholder + "w"
+				forms[fmt.Sprint(name, " of base64 ", before, inner)] = code.EncodeToString([]byte(pad + base64.StdEncoding.EncodeToString([]byte(pair)) + "x"))
+				forms[fmt.Sprint(name, " of base64url ", before, inner)] = code.EncodeToString([]byte(pad + base64.RawURLEncoding.EncodeToString([]byte(pair)) + "x"))
+			}
+			forms[fmt.Sprint(name, " of hex ", before)] = code.EncodeToString([]byte(pad + hex.EncodeToString([]byte(fakePlaceholder)) + "x"))
+			forms[fmt.Sprint(name, " of UTF-16 ", before)] = code.EncodeToString([]byte(pad + wide(fakePlaceholder, 0)))
+		}
+	}
+	forms["wrapped in JSON"] = strings.ReplaceAll(wrapped(base64.StdEncoding.EncodeToString([]byte(fakePlaceholder))), "\r\n", `\n`)
 	for i := range 50 {
 		forms[fmt.Sprint("percent, some ", i)] = percentSome(fakePlaceholder, rnd)
 		forms[fmt.Sprint("percent twice, some ", i)] = percentSome(percentSome(fakePlaceholder, rnd), rnd)
@@ -154,7 +172,7 @@ func FuzzTripwire(f *testing.F) {
 		}
 		want := -1
 		for level, once := 0, strings.NewReplacer("\r", "", "\n", "").Replace(in); level < 3; level++ {
-			for _, s := range spellings(core(fakePlaceholder)) {
+			for _, s := range append(spellings(core(fakePlaceholder)), nested(core(fakePlaceholder))...) {
 				if strings.Contains(strings.NewReplacer("\r", "", "\n", "").Replace(once), s) {
 					want = 0
 				}
@@ -168,17 +186,27 @@ func FuzzTripwire(f *testing.F) {
 	})
 }
 
+var escapes = regexp.MustCompile(`%[0-9A-Fa-f]{2}|\\u00[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\[nr"'\\/]|&(?:amp|lt|gt|quot|apos);|&#(?:[0-9]{1,8}|[xX][0-9A-Fa-f]{1,7});`)
+
+// slowUnescape is what unescaper does, said in another way.
 func slowUnescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if i+2 < len(s) && s[i] == '%' && nibble(s[i+1]) >= 0 && nibble(s[i+2]) >= 0 {
-			b.WriteByte(byte(nibble(s[i+1])<<4 | nibble(s[i+2])))
-			i += 2
-			continue
+	return escapes.ReplaceAllStringFunc(strings.ReplaceAll(s, "\x00", ""), func(e string) string {
+		if named, ok := map[string]string{"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": `"`, "&apos;": "'", `\n`: "\n", `\r`: "\r"}[e]; ok {
+			return named
 		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
+		digits, base := strings.TrimLeft(strings.TrimSuffix(e, ";"), `%\&#uxX`), 16
+		switch {
+		case e[0] == '\\' && len(e) == 2:
+			return e[1:]
+		case e[0] == '&' && e[2] != 'x' && e[2] != 'X':
+			base = 10
+		}
+		n, err := strconv.ParseUint(digits, base, 64)
+		if err != nil || n > 255 {
+			return e
+		}
+		return string([]byte{byte(n)})
+	})
 }
 
 func BenchmarkTripwire(b *testing.B) {

@@ -11,8 +11,10 @@ import (
 // ("Efficient string matching", CACM 18(6), 1975), with its failure links followed as it goes. A state is an int32, 0 at the start. It does
 // not change and is safe for concurrent use.
 type needles struct {
-	root  [256]int32 // from state 0, which most bytes are met in
-	nodes []needle
+	root    [256]int32 // from state 0, which most bytes are met in
+	special [256]bool  // whether a byte leads out of it, or begins an escape
+	nodes   []needle
+	lengths []int // of the needles
 }
 
 // needle is one state: a prefix of one or more needles.
@@ -28,6 +30,7 @@ type needle struct {
 func newNeedles(list []string) *needles {
 	n := &needles{nodes: make([]needle, 1)}
 	for i, s := range list {
+		n.lengths = append(n.lengths, len(s))
 		at := int32(0)
 		for j := range len(s) {
 			at = n.grow(at, s[j])
@@ -38,7 +41,8 @@ func newNeedles(list []string) *needles {
 	}
 	// Breadth first: the failure link of a state leads to a shorter one.
 	var queue []int32
-	for _, first := range n.root {
+	for c, first := range n.root {
+		n.special[c] = first != 0 || introduces(byte(c))
 		if first != 0 {
 			queue = append(queue, first)
 		}
@@ -95,19 +99,34 @@ func (n *needles) step(at int32, c byte) int32 {
 }
 
 // spellings gives s as it stands in other texts: itself; percent-encoded as a query and as a path have it, and as JSON has it where
-// slashes are escaped; in both alphabets of base64, at each of the three places that it can have in a group, without the
-// characters that its neighbours have a part in; in hexadecimal of both cases. The order is always the same, so that the spellings
-// of two strings pair up.
+// slashes are escaped, for where one of these is in s its escapes cannot be told from those around it; in hexadecimal of both cases; in
+// both alphabets of base64, at each of the three places that it can have in a group, without the characters that its neighbours have a
+// part in. The order is always the same, so that the spellings of two strings pair up.
 func spellings(s string) []string {
-	list := []string{s, url.QueryEscape(s), url.PathEscape(s), jsonEscape(s)}
+	lower := hex.EncodeToString([]byte(s))
+	return append([]string{s, url.QueryEscape(s), url.PathEscape(s), jsonEscape(s), lower, strings.ToUpper(lower)}, groups(s)...)
+}
+
+// groups gives the spellings in base64.
+func groups(s string) (list []string) {
 	for _, code := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for before := range 3 {
 			text := code.EncodeToString([]byte(strings.Repeat("\x00", before) + s))
 			list = append(list, text[(before*8+5)/6:(before+len(s))*8/6])
 		}
 	}
-	lower := hex.EncodeToString([]byte(s))
-	return append(list, lower, strings.ToUpper(lower))
+	return list
+}
+
+// nested gives spellings of spellings: what is encoded once more, as a configuration with a Basic pair in it is, and the base64 of UTF-16
+// that some shells take.
+func nested(s string) (list []string) {
+	wide := strings.Join(strings.Split(s, ""), "\x00")
+	for _, inner := range append(append([]string{wide, hex.EncodeToString([]byte(s))}, groups(s)...), jsonEscape(s)) {
+		list = append(list, groups(inner)...)
+		list = append(list, hex.EncodeToString([]byte(inner)))
+	}
+	return list
 }
 
 func jsonEscape(s string) string {

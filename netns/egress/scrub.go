@@ -3,16 +3,18 @@ package egress
 import (
 	"compress/gzip"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
 // swap replaces strings by others in a stream: a secret's values by its placeholder, each in every spelling.
 type swap struct {
 	needles *needles
-	lengths []int    // of the needles
 	by      []string // in place of each
 	even    bool     // no replacement changes a length
+	names   []string // values and placeholder as names of header fields: in small letters, by turns
 }
 
 // newSwap makes the swap that puts the placeholder in the place of each of the values.
@@ -21,16 +23,30 @@ func newSwap(values []string, placeholder string) *swap {
 	var list []string
 	by := spellings(placeholder)
 	for _, v := range values {
+		s.even = s.even && sameShape(v, placeholder)
+		s.names = append(s.names, strings.ToLower(v), strings.ToLower(placeholder))
 		for i, text := range spellings(v) {
 			if text == by[i] {
 				continue // nothing of the value is in it
 			}
-			list, s.lengths, s.by = append(list, text), append(s.lengths, len(text)), append(s.by, by[i])
-			s.even = s.even && len(text) == len(by[i])
+			list, s.by = append(list, text), append(s.by, by[i])
 		}
 	}
 	s.needles = newNeedles(list)
 	return s
+}
+
+// sameShape says whether two strings differ in letters and digits alone.
+func sameShape(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && (!strings.Contains(lowers+uppers+digits, a[i:i+1]) || !strings.Contains(lowers+uppers+digits, b[i:i+1])) {
+			return false
+		}
+	}
+	return true
 }
 
 // text replaces in one string.
@@ -39,8 +55,16 @@ func (s *swap) text(v string) string {
 	return string(f.end(f.feed(s, nil, []byte(v))))
 }
 
-// header replaces in every value. The map is changed, its slices are not.
+// header replaces in every value and name. The map is changed, its slices are not.
 func (s *swap) header(h http.Header) {
+	names := strings.NewReplacer(s.names...)
+	for _, name := range slices.Collect(maps.Keys(h)) {
+		small := strings.ToLower(name)
+		if again := names.Replace(small); again != small {
+			h[http.CanonicalHeaderKey(again)] = h[name]
+			delete(h, name)
+		}
+	}
 	for name, values := range h {
 		for i, v := range values {
 			if again := s.text(v); again != v {
@@ -55,28 +79,35 @@ func (s *swap) header(h http.Header) {
 // filter is a stream that a swap is in. It holds back what may be the beginning of a needle and not a byte more, so an event
 // stream arrives as it was sent.
 type filter struct {
-	at   int32
-	held []byte
+	views views
+	held  []byte
 }
 
 // feed gives dst with what is certain behind it.
 func (f *filter) feed(s *swap, dst, p []byte) []byte {
-	for _, c := range p {
-		f.at = s.needles.step(f.at, c)
-		state := &s.needles.nodes[f.at]
-		if f.at == 0 && len(f.held) == 0 {
-			dst = append(dst, c)
+	f.views.needles = s.needles
+	for len(p) > 0 {
+		if n := f.views.idle(p); n > 0 {
+			f.views.skip(n)
+			dst = append(dst, p[:n]...)
+			p = p[n:]
 			continue
 		}
-		f.held = append(f.held, c)
-		if state.hit != 0 {
-			// The needle that ends here may be a suffix of what is held: a longer one had begun before it.
-			keep := len(f.held) - s.lengths[state.hit-1]
-			dst = append(append(dst, f.held[:keep]...), s.by[state.hit-1]...)
-			f.at, f.held = 0, f.held[:0]
+		f.held = append(f.held, p[0])
+		found := f.views.take(p[0])
+		p = p[1:]
+		before := f.views.pos - len(f.held)
+		if found.needle != 0 {
+			needle, rest := f.held[found.start-before:found.end-before], f.held[found.end-before:]
+			dst = append(dst, f.held[:found.start-before]...)
+			dst = append(dst, rewritten(needle, found.levels, s.by[found.needle-1])...)
+			if len(rest) > 0 {
+				p = append(slices.Clone(rest), p...)
+			}
+			f.views, f.held = views{needles: s.needles}, f.held[:0]
 			continue
 		}
-		if free := len(f.held) - int(state.depth); free > 0 {
+		if free := f.views.certain() - before; free > 0 {
 			dst = append(dst, f.held[:free]...)
 			f.held = f.held[:copy(f.held, f.held[free:])]
 		}
@@ -87,7 +118,7 @@ func (f *filter) feed(s *swap, dst, p []byte) []byte {
 // end gives dst with what was held back: the stream is over, so it begins nothing.
 func (f *filter) end(dst []byte) []byte {
 	dst = append(dst, f.held...)
-	f.at, f.held = 0, nil
+	f.views, f.held = views{}, nil
 	return dst
 }
 

@@ -19,8 +19,8 @@ const maxKnown = 4
 // stands, for the secret's own hosts and over TLS alone, and refuses placeholders that go elsewhere; on the way in it puts the placeholder
 // where a value stands. The values are asked for when they are needed and kept to be recognised; they are in no error and no event.
 //
-// Of request bodies it sees plain text, gzip and deflate, and what a client sends in WebSocket frames; not br, zstd, packs of git and
-// archives. It cannot recognise a value that a server sends back in frames, in pieces, reversed or encrypted.
+// Of bodies it sees plain text, gzip and what WebSocket frames hold, of requests deflate, too; not br, zstd, packs of git and archives. It
+// cannot recognise a value that a server sends back in pieces, reversed, hashed or encrypted.
 type vault struct {
 	secrets  []*guarded
 	tripwire *tripwire
@@ -247,53 +247,4 @@ func (g *guarded) remember(value string) *swap {
 		g.swap = newSwap(g.known, g.Placeholder)
 	}
 	return g.swap
-}
-
-// scrubHeader puts placeholders where a header of the host's answers holds real values: for 1xx responses, which incoming never sees.
-func (e *errand) scrubHeader(h http.Header) {
-	for _, g := range e.own {
-		g.remember("").header(h)
-	}
-}
-
-// incoming puts placeholders where the response to the errand's request holds real values, in header, body and trailers. The body
-// stays a stream. It gives a refusal when the request carried a secret and the body cannot be read, because the real server
-// compressed it although it was asked not to; gzip is read all the same.
-func (e *errand) incoming(res *http.Response) *refusal {
-	if len(e.own) == 0 {
-		return nil
-	}
-	e.scrubHeader(res.Header)
-	if res.StatusCode == http.StatusSwitchingProtocols || res.Body == nil || res.Body == http.NoBody {
-		return nil
-	}
-	plain, gzipped := plainEncoding(res.Header)
-	switch {
-	case plain:
-	case gzipped:
-		res.Body = &gunzipped{ReadCloser: res.Body}
-		res.Header.Del("Content-Encoding")
-		e.unsized(res)
-	case len(e.used) > 0:
-		return e.target.refuse(Encoding, "Content-Encoding "+strings.Join(res.Header["Content-Encoding"], ", "), "")
-	default:
-		return nil
-	}
-	for _, g := range e.own {
-		s := g.remember("")
-		if len(s.by) == 0 {
-			continue
-		}
-		if !s.even {
-			e.unsized(res)
-		}
-		res.Body = &scrubbed{ReadCloser: res.Body, swap: s, atEnd: func() { s.header(res.Trailer) }}
-	}
-	return nil
-}
-
-// unsized takes the length off a response that may get another one.
-func (e *errand) unsized(res *http.Response) {
-	res.ContentLength = -1
-	res.Header.Del("Content-Length")
 }

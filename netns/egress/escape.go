@@ -1,0 +1,261 @@
+package egress
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// unit is one byte of a decoded stream.
+type unit struct {
+	c    byte
+	size int  // bytes of the stream as it came that stand for it
+	mute bool // they stand for nothing: zero bytes, so that UTF-16 reads as ASCII
+}
+
+// maxEscape is the length of the longest escape that is read: "&#x0000041;".
+const maxEscape = 11
+
+// unescaper takes escapes out of a stream: those of URLs (RFC 3986 section 2.1), of strings in JSON (RFC 8259 section 7) and C, and of HTML,
+// all at once, for what is looked for is the same in each. What is no escape stays as it is.
+type unescaper struct {
+	held [maxEscape]unit // what may be one
+	n    int
+}
+
+// introduces says whether an escape, or something else that is not taken as it is, begins with c.
+func introduces(c byte) bool { return c == '%' || c == '\\' || c == '&' || c == 0 }
+
+// put gives dst with what the next unit completes behind it.
+func (u *unescaper) put(dst []unit, in unit) []unit {
+	if in.c == 0 {
+		in.mute = true
+	}
+	switch {
+	case in.mute && u.n > 0:
+		u.held[u.n-1].size += in.size // UTF-16 may be escaped, too
+		return dst
+	case in.mute, u.n == 0 && !introduces(in.c):
+		return append(dst, in)
+	}
+	u.held[u.n] = in
+	u.n++
+	var text [maxEscape]byte
+	size := 0
+	for i, h := range u.held[:u.n] {
+		text[i] = h.c
+		size += h.size
+	}
+	switch c, state := readEscape(text[:u.n]); {
+	case state == whole:
+		u.n = 0
+		return append(dst, unit{c: c, size: size})
+	case state == begun && u.n < maxEscape:
+		return dst
+	}
+	return u.give(dst)
+}
+
+// give gives the first unit that is held as it is, and reads the others anew.
+func (u *unescaper) give(dst []unit) []unit {
+	held, n := u.held, u.n
+	u.n = 0
+	dst = append(dst, held[0])
+	for _, h := range held[1:n] {
+		dst = u.put(dst, h)
+	}
+	return dst
+}
+
+// flush gives what is held: nothing comes behind it.
+func (u *unescaper) flush(dst []unit) []unit {
+	for u.n > 0 {
+		dst = u.give(dst)
+	}
+	return dst
+}
+
+// escape is how much of an escape something is.
+type escape int
+
+const (
+	noEscape escape = iota
+	begun
+	whole
+)
+
+// readEscape reads the escape that h is or begins.
+func readEscape(h []byte) (c byte, state escape) {
+	switch h[0] {
+	case '%':
+		return digitsOf(h[1:], 2)
+	case '\\':
+		return readBackslash(h[1:])
+	case '&':
+		return readEntity(h[1:])
+	}
+	return 0, noEscape
+}
+
+func readBackslash(h []byte) (c byte, state escape) {
+	if len(h) == 0 {
+		return 0, begun
+	}
+	switch h[0] {
+	case 'u':
+		return digitsOf(h[1:], 4)
+	case 'x':
+		return digitsOf(h[1:], 2)
+	case 'n':
+		return '\n', whole
+	case 'r':
+		return '\r', whole
+	case '"', '\'', '\\', '/':
+		return h[0], whole
+	}
+	return 0, noEscape
+}
+
+// digitsOf reads n hexadecimal digits.
+func digitsOf(h []byte, n int) (c byte, state escape) {
+	value := 0
+	for _, d := range h {
+		if nibble(d) < 0 {
+			return 0, noEscape
+		}
+		value = value<<4 | nibble(d)
+	}
+	switch {
+	case len(h) < n:
+		return 0, begun
+	case value > 0xff:
+		return 0, noEscape
+	}
+	return byte(value), whole
+}
+
+// readEntity reads what stands behind "&".
+func readEntity(h []byte) (c byte, state escape) {
+	if len(h) > 0 && h[0] == '#' {
+		return readReference(h[1:])
+	}
+	names, chars := [...]string{"amp;", "lt;", "gt;", "quot;", "apos;"}, `&<>"'`
+	for i, name := range names {
+		switch {
+		case string(h) == name:
+			return chars[i], whole
+		case strings.HasPrefix(name, string(h)):
+			state = begun
+		}
+	}
+	return 0, state
+}
+
+// readReference reads what stands behind "&#".
+func readReference(h []byte) (c byte, state escape) {
+	base, value := 10, 0
+	if len(h) > 0 && (h[0] == 'x' || h[0] == 'X') {
+		h, base = h[1:], 16
+	}
+	for i, d := range h {
+		if d == ';' && i > 0 {
+			return byte(value), whole
+		}
+		if nibble(d) < 0 || nibble(d) >= base {
+			return 0, noEscape
+		}
+		if value = value*base + nibble(d); value > 0xff {
+			return 0, noEscape
+		}
+	}
+	return 0, begun
+}
+
+// nibble gives the value of a hexadecimal digit, or -1.
+func nibble(c byte) int {
+	if 'A' <= c && c <= 'F' {
+		c += 'a' - 'A'
+	}
+	return strings.IndexByte("0123456789abcdef", c)
+}
+
+// rewritten gives raw, which stands for a needle when it is decoded so many times, such that it stands for by: each byte that differs is
+// escaped as the one in its place was. It has the length of raw when by has the needle's, and they differ in letters and digits alone.
+func rewritten(raw []byte, levels int, by string) []byte {
+	if levels == 0 {
+		return []byte(by)
+	}
+	var code unescaper
+	var units []unit
+	for _, c := range raw {
+		units = code.put(units, unit{c: c, size: 1})
+	}
+	units = code.flush(units)
+	var text []byte
+	for _, u := range units {
+		if !u.mute {
+			text = append(text, u.c)
+		}
+	}
+	again := rewritten(text, levels-1, by)
+	var out []byte
+	wide := false
+	for i, at := 0, 0; len(units) > 0; units = units[1:] {
+		u := units[0]
+		piece := raw[at : at+u.size]
+		at += u.size
+		switch {
+		case i == len(again): // it is shorter
+			return out
+		case u.mute:
+			out, wide = append(out, piece...), true
+			continue
+		case again[i] == u.c:
+			out = append(out, piece...)
+		default:
+			out = append(out, likewise(piece, again[i])...)
+		}
+		i++
+	}
+	for _, c := range again[min(len(text), len(again)):] { // it is longer
+		if wide {
+			out = append(out, 0)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// likewise escapes c as a letter or digit is in piece, in as many bytes, zero bytes in between and all. Decimal references of two digits
+// have no room for most small letters: those become one of the first three.
+func likewise(piece []byte, c byte) []byte {
+	plain := bytes.ReplaceAll(piece, []byte{0}, nil)
+	end := len(plain)
+	format := "%02x"
+	if bytes.ContainsAny(plain, "ABCDEF") {
+		format = "%02X"
+	}
+	switch {
+	case end <= 2: // itself, or behind a backslash
+		return []byte{c}
+	case plain[end-1] != ';':
+		copy(plain[end-2:], fmt.Appendf(nil, format, c))
+	case plain[2] == 'x' || plain[2] == 'X':
+		copy(plain[end-3:], fmt.Appendf(nil, format, c))
+	case plain[1] == '#':
+		if end == len("&#00;") && c > 99 {
+			c = 'a' + c%3
+		}
+		copy(plain[2:], fmt.Appendf(nil, "%0*d", end-3, c))
+	default: // by name
+		return []byte{c}
+	}
+	out := slices.Clone(piece)
+	for i, b := range out {
+		if b != 0 {
+			out[i], plain = plain[0], plain[1:]
+		}
+	}
+	return out
+}
