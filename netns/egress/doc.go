@@ -91,6 +91,8 @@
 //     (net/http), and after another 1xx answer a client over HTTP/2 gets no 100.
 //   - It looks for placeholders in plain text, gzip, deflate and WebSocket frames of the client's. It does not in br, zstd, packs of git,
 //     archives, in what a server sends in frames, and in a tunnel: there it finds none, and there none is worth anything.
+//   - It does not know what a server has: a fast-forward that the commits of the push itself do not show is refused as a forced update
+//     is (PushRefs). Where SHA-1 collides it takes the one commit for the other; git's own servers notice.
 //   - It does not know Unicode's equivalences: a path rule compares bytes of UTF-8, and a server that normalizes may read another
 //     path.
 package egress

@@ -17,16 +17,16 @@ import (
 // WebDAV, on which git-http-push(1) is built) carries code out as well as a push does. "push" adds git-receive-pack and what
 // belongs to LFS. "none" refuses git and leaves the rest to the rule's other keys.
 //
-// With PushRefs the commands that stand before the pack are read: refs that no
-// glob matches, deletions, signed pushes (another spelling of the commands) and push options (to some servers "merge this") are refused. Whether an
-// update is forced is not in its command, which has the old and the new object id. It passes when the commits of the pack
-// show that the one descends from the other, see history. Those that the server has from elsewhere are not in the pack, so a fast-forward by way of
-// them is refused as a forced update is. That the old id is the ref's is the server's to say, which every one does
-// (gitprotocol-pack(5), "Reference Update Request"). Without PushRefs the commands are not read, and "push" is every push.
+// With PushRefs the commands that stand before the pack are read: refs that no glob matches, deletions, signed pushes (another spelling
+// of the commands) and push options (to some servers "merge this") are refused. Whether an update is forced is not in its command,
+// which has no more than the old and the new object id. It passes when the commits of the pack show that the one descends from the
+// other: see history. What the server has from elsewhere is not in the pack, so a fast-forward by way of that is refused as a forced
+// update is. Whether the old id is the ref's is for the server to say (gitprotocol-pack(5), "Reference Update Request"). Without
+// PushRefs the commands are not read, and "push" is every push.
 //
-// The beginning of a push is held until this is decided, rather than its end while the rest is sent: for git the decision
-// falls with the first kilobytes, a server never sees anything of a push that is refused, and what it would do with a pack that has no end
-// does not matter.
+// The beginning of a push is held until this is decided, and then sent; not the end, with the rest sent before. For git the decision falls
+// within the first kilobytes, so that a large pack streams all the same. The server sees nothing of a push that is refused, so it
+// cannot matter what it makes of a pack without an end, nor that it answers before the door does: git shows the door's words.
 func judgeGit(t target, req *http.Request, room *bodies) *refusal {
 	if t.rule == nil || t.rule.Git == "" {
 		return nil

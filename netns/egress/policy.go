@@ -41,7 +41,8 @@ type Rule struct {
 	Paths   []string `json:"paths,omitempty"`
 	// Git is what smart HTTP may do: "fetch", "push", "none", or "" where git is not looked at.
 	Git string `json:"git,omitempty"`
-	// PushRefs are globs of the refs that Git "push" may change, full or short ("agent/*" is refs/heads/agent/*); empty: any.
+	// PushRefs are globs of the refs that Git "push" may change, full or short ("agent/*" is refs/heads/agent/*). They are
+	// created or get further commits, and are neither forced nor deleted. Empty: any ref, any push.
 	PushRefs []string `json:"push_refs,omitempty"`
 	// MaxRequest bounds the body of each request, MaxUpload everything that the session sends under this rule. Bytes; 0: no bound.
 	MaxRequest int64 `json:"max_request,omitempty"`
