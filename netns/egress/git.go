@@ -3,7 +3,6 @@ package egress
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -152,21 +151,4 @@ func cutLast(path string) (rest, name string) {
 // webDAV says whether a method is one that git-http-push(1) writes with, or its kin (RFC 4918).
 func webDAV(method string) bool {
 	return slices.Contains([]string{"PUT", "DELETE", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK"}, method)
-}
-
-// overrides says whether a request asks the server to take it for another method's.
-func overrides(req *http.Request) bool {
-	if _, err := url.ParseQuery(req.URL.RawQuery); err == nil {
-		for _, name := range methodParameters() {
-			if req.URL.Query().Has(name) {
-				return true
-			}
-		}
-	}
-	for name := range req.Header {
-		if slices.Contains(methodOverrides(), spelled(name)) {
-			return true
-		}
-	}
-	return false
 }

@@ -66,6 +66,8 @@ func TestGitGate(t *testing.T) {
 		{"GET", "/repos/r", map[string]string{"X-Http-Method-Override": "DELETE"}, "", Method, Method, ""},
 		{"GET", "/repos/r", map[string]string{"X_http_method": "DELETE"}, "", Method, Method, ""},
 		{"GET", "/repos/r?_method=DELETE", nil, "", Method, Method, ""},
+		{"GET", "/repos/r?httpMethod=DELETE", nil, "", Method, Method, ""},
+		{"GET", "/repos/r", map[string]string{"X-Original-Method": "DELETE"}, "", Method, Method, ""},
 
 		{"POST", batch, nil, down, "", "", NoGit},
 		{"POST", batch, nil, ` {"objects":[{"operation":"upload"}],"operation":"download"}` + "\n", "", "", NoGit},

@@ -49,11 +49,19 @@ func overridesMethodIn(name, value string) bool {
 	return slices.Contains(methodParameters(), name)
 }
 
-// methodOverrides are those that overridesMethod knows, for who wants names.
-func methodOverrides() []string {
-	return []string{
-		"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "Method-Override", "X-Original-Method", "X-Forwarded-Method", "X-Goog-Method-Override",
+// overrides says whether a request asks the server to take it for another method's.
+func overrides(req *http.Request) bool {
+	for name := range req.Header {
+		if overridesMethod(name) {
+			return true
+		}
 	}
+	for pair := range strings.FieldsFuncSeq(req.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
+		if name, value, _ := strings.Cut(pair, "="); overridesMethodIn(unescape(name), unescape(value)) {
+			return true
+		}
+	}
+	return false
 }
 
 // methodParameters are parameters of the query or of a form that are nothing else than the method (Rack, Symfony, GData).
