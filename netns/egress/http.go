@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"sync"
 	"time"
 )
 
@@ -44,6 +45,7 @@ func newWeb(d *Door) *web {
 		Transport:      w,
 		Rewrite:        rewrite,
 		FlushInterval:  -1, // streams stay streams
+		BufferPool:     new(buffers),
 		ModifyResponse: incoming,
 		ErrorHandler:   w.failed,
 		ErrorLog:       log.New(io.Discard, "", 0), // what went wrong is an event
@@ -75,6 +77,18 @@ func newWeb(d *Door) *web {
 	}
 	return w
 }
+
+// buffers are what ReverseProxy copies bodies through; without them it makes one for each answer.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
 
 // ofSession puts the connection's session into the context of its requests. They end with the session, not only with their
 // connection: who waits for an answer looks at nothing else.
