@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/agentjail/agentjail/sandbox"
@@ -28,10 +29,18 @@ func pruneSessions(state string, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	// Each run ends with this, so of a month's records it looks at no more than the names.
+	began := now.Add(-keptTime).UTC().Format("20060102-150405")
+	old, _ := slices.BinarySearchFunc(entries, began, func(e fs.DirEntry, t string) int { return strings.Compare(e.Name(), t) })
+	if old = min(old, len(entries)-keptSessions); old <= 0 {
+		return nil
+	}
 	id := regexp.MustCompile(`^\d{8}-\d{6,12}-[0-9a-f]{8}$`) // what sandbox calls them: nothing else is ours to remove
-	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() || !id.MatchString(e.Name()) })
 	var errs []error
-	for _, e := range entries[:max(0, len(entries)-keptSessions)] {
+	for _, e := range entries[:old] {
+		if !e.IsDir() || !id.MatchString(e.Name()) {
+			continue
+		}
 		// The directory changes for the last time when the session ends.
 		info, err := e.Info()
 		if err != nil || now.Sub(info.ModTime()) < keptTime || sandbox.Running(state, e.Name()) {
