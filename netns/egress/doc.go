@@ -87,6 +87,10 @@
 //   - It does not know about network-specific NAT64 prefixes (RFC 6052 section 2.2), nor a public address that the host's router
 //     forwards back to it: neither is visible on the host's interfaces.
 //   - It does not limit how much an allowed host is told, but by MaxUpload.
+//   - On a pinned host it knows another's credential by the name or the look of what holds it: in headers, the query, the beginning of forms
+//     and the outer objects of JSON. In other bodies, in compressed ones and under a name that says nothing it finds none.
+//   - It knows the fields by which frameworks and proxies are told another method or path by the words in their names, not those that a
+//     server has made up, and looks for a method into forms, not into JSON.
 //   - Where it inspects, it has no client certificate to show. Request trailers of HTTP/2 that were not announced are dropped
 //     (net/http), and after another 1xx answer a client over HTTP/2 gets no 100.
 //   - It looks for placeholders in plain text, gzip, deflate and WebSocket frames of the client's. It does not in br, zstd, packs of git,

@@ -34,8 +34,7 @@ const (
 // Placeholder gives what the jail sees of a secret: a string of the same shape, so that clients which look at a key before they
 // use it take it for one. A known prefix ("sk-ant-api03-", "ghp_", "AKIA") stays, as do the length and everything that is neither
 // letter nor digit; a digit becomes a random digit, a letter a random one of its case, and where all are hexadecimal (a UUID) a
-// hexadecimal one. Of a JWT (RFC 7519) header and claims stay, for clients read the expiry and the account there; without its
-// signature it is worth nothing.
+// hexadecimal one. Of a JWT (RFC 7519) the header stays, and those claims that clients read: see disguiseClaims.
 //
 // The result differs from the value in this and holds at least 64 random bits. A value too short for that has a placeholder that
 // is longer than itself. One shorter than 8 bytes is an error, for it could not be found in a response without finding it in other
@@ -77,8 +76,17 @@ func usable(value string) error {
 
 func disguise(value string, random io.Reader) (string, error) {
 	keep, last := kept(value)
+	begin := value[:keep]
+	if head, _, ok := cutJWT(value); ok {
+		header, claims, _ := strings.Cut(strings.TrimSuffix(head, "."), ".")
+		again, err := disguiseClaims(claims, random)
+		if err != nil {
+			return "", err
+		}
+		begin = header + "." + again + "."
+	}
 	var b strings.Builder
-	b.WriteString(value[:keep])
+	b.WriteString(begin)
 	bits := 0.0
 	alphabet := alphabetOf(value[keep:])
 	for i := keep; i < len(value); i++ {

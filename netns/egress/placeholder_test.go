@@ -28,7 +28,7 @@ func TestPlaceholderKeepsTheShape(t *testing.T) {
 		{"slack", "xoxb-123456789012-1234567890123-AbCdEfGhIjKlMnOpQrStUvWx", `^xoxb-[0-9]{12}-[0-9]{13}-([A-Z][a-z]){12}$`},
 		{"aws id", "AKIAIOSFODNN7EXAMPLE", `^AKIA[A-Z]{8}[0-9][A-Z]{7}$`},
 		{"google", "AIzaSyA1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q", `^AIza[A-Za-z0-9]{35}$`},
-		{"jwt", fakeJWT, `^eyJhbGciOiJIUzI1NiJ9\.eyJzdWIiOiJhIiwiZXhwIjo0MTAyNDQ0ODAwfQ\.[A-Za-z0-9]{42}E$`},
+		{"jwt", fakeJWT, `^eyJhbGciOiJIUzI1NiJ9\.eyJzdWIiOiJ[h-z0-6]IiwiZXhwIjo0MTAyNDQ0ODAwfQ\.[A-Za-z0-9]{42}E$`},
 		{"uuid", "3f2504e0-4f89-41d3-9a0c-0305e82c3301", `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-9[0-9a-f]{3}-[0-9a-f]{12}$`},
 		{"hex", "0123456789abcdef0123456789abcdef", `^[0-9a-f]{32}$`},
 		{"HEX", "0123456789ABCDEF0123456789ABCDEF", `^[0-9A-F]{32}$`},
