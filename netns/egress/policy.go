@@ -61,7 +61,8 @@ type Secret struct {
 	Name        string   `json:"name"`
 	Placeholder string   `json:"placeholder"`
 	Hosts       []string `json:"hosts"` // canonical, exact or "*.example.com"; none: nobody gets it
-	// Header says where the value goes: "Authorization: Bearer" (also when empty), "x-api-key", "query:key".
+	// Header says where the value goes: "Authorization: Bearer" (also when empty), "x-api-key", "query:key". Behind the name stands a scheme that
+	// clients write in front of it, or "Basic" and the user's name beside it; common ones need no saying.
 	Header string `json:"header,omitempty"`
 	Pin    bool   `json:"pin"` // any other credential on these hosts is refused
 	Why    string `json:"why"`
