@@ -58,6 +58,11 @@ var table = map[string]arrows{
 		cgo:   true, // init.go: a PID 1 without Go's runtime
 		only:  "container.go",
 	},
+	// Its command runs in a jail: it knows system calls and addresses, and nothing of how a jail is made.
+	"sandbox/selftest": {
+		code:  []string{"golang.org/x/sys/unix", "github.com/vishvananda/netlink"},
+		tests: []string{"github.com/google/go-cmp"},
+	},
 	"cmd/agentjail": {
 		code:  []string{module + "/profiles", module + "/sandbox", "github.com/urfave/cli/v2", "golang.org/x/term"},
 		tests: []string{"github.com/google/go-cmp", "github.com/rogpeppe/go-internal"},

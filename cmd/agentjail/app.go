@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,13 +125,22 @@ func flagsOf(groups []group) []cli.Flag {
 func (a *app) action(s *subcommand) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		a.at = s
-		if !s.jail && len(a.flags.given) > 0 {
+		for _, given := range a.flags.given {
 			// Silence would be worse: `agentjail --hide .env doctor` must not look as if it had meant something.
-			return usage(s.path+" --help", "%s takes no %s", s.path, spelled(a.flags.given[0]))
+			if !s.takes(given) {
+				return usage(s.path+" --help", "%s takes no %s", s.path, spelled(given))
+			}
 		}
 		a.ui.quiet = a.flags.out.quiet
 		return s.action(c.Context, c.Args().Slice())
 	}
+}
+
+// takes says whether a flag that stood before the subcommand is one of its own.
+func (s *subcommand) takes(flag string) bool {
+	return s.jail || slices.ContainsFunc(s.groups, func(g group) bool {
+		return slices.ContainsFunc(g.options, func(o *option) bool { return o.name == flag })
+	})
 }
 
 // onUsageError answers a flag that could not be parsed, and --help: the flag package gives ErrHelp for -h and --help where no such
@@ -196,7 +206,7 @@ func (a *app) root() *subcommand {
 	s := &subcommand{path: name, args: "-- COMMAND [ARG...]", example: runExamples, groups: a.flags.groups(), jail: true, runs: true}
 	s.subs = []*subcommand{
 		a.runCommand(), a.planCommand(), a.profilesCommand(), a.doctorCommand(), a.trustCommand(), a.untrustCommand(),
-		a.logCommand(), a.reportCommand(), a.revokeCommand(), a.completionCommand(), a.versionCommand(),
+		a.selftestCommand(), a.logCommand(), a.reportCommand(), a.revokeCommand(), a.completionCommand(), a.versionCommand(),
 	}
 	s.action = func(ctx context.Context, rest []string) error {
 		switch {

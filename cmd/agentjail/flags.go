@@ -32,6 +32,7 @@ type outFlags struct {
 	report       string
 	quiet, debug bool
 	json, follow bool // of the subcommands that answer
+	format       string
 }
 
 // group is flags that stand under one title in the help.

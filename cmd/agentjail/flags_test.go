@@ -133,7 +133,7 @@ func TestLater(t *testing.T) {
 			t.Errorf("--%s does nothing yet", name)
 		}
 	}
-	for _, name := range []string{"ps", "kill", "exec", "allow", "selftest", "review", "apply", "discard", "help", "h"} {
+	for _, name := range []string{"ps", "kill", "exec", "allow", "review", "apply", "discard", "help", "h"} {
 		if slices.Contains(everySubcommand(root), name) {
 			t.Errorf("%s does nothing yet", name)
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"github.com/agentjail/agentjail/sandbox"
+	"github.com/agentjail/agentjail/sandbox/selftest"
 )
 
 //go:generate go run github.com/cpuguy83/go-md2man/v2 -in agentjail.1.md -out agentjail.1
@@ -19,6 +20,7 @@ import (
 func main() {
 	// The same binary is also the gateway, libcontainer's first process and the jail's init; for those Reexec does not return.
 	sandbox.Reexec()
+	selftest.Reexec() // and, under another name, the command of selftest's jails
 	// net/http's Transport quotes servers through the standard logger and offers no other way: an allowed host must not write to
 	// the user's terminal.
 	log.SetOutput(io.Discard)

@@ -2,7 +2,7 @@
 
 _agentjail() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local commands='run plan profiles doctor trust untrust log report revoke completion version'
+    local commands='run plan profiles doctor selftest trust untrust log report revoke completion version'
     local flags='--profile -p --project --ro --rw --hide --protect --unprotect --home --env --secret --allow --deny --net --limit --tty
         --allow-degraded --name --report --quiet -q --debug --help'
     local valued=' --profile -p --project --ro --rw --hide --protect --unprotect --home --env --secret --allow --deny --net --limit --tty
@@ -62,6 +62,13 @@ _agentjail() {
         *) mapfile -t COMPREPLY < <(compgen -W 'list show check --json --help' -- "$cur") ;;
         esac ;;
     trust | untrust) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    selftest)
+        case $prev in
+        --profile | -p)
+            mapfile -t COMPREPLY < <(compgen -W "$(agentjail profiles list 2>/dev/null | cut -d ' ' -f 1)" -- "$cur"; compgen -f -- "$cur") ;;
+        --format) mapfile -t COMPREPLY < <(compgen -W 'junit sarif' -- "$cur") ;;
+        *) mapfile -t COMPREPLY < <(compgen -W '--profile -p --format --json --help' -- "$cur") ;;
+        esac ;;
     doctor | version) mapfile -t COMPREPLY < <(compgen -W '--json --help' -- "$cur") ;;
     log | report | revoke)
         local dir=${XDG_STATE_HOME:-$HOME/.local/state}/agentjail/sessions ids=''

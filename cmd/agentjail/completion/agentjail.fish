@@ -6,7 +6,7 @@ function __agentjail_sub
     contains -- -- $words; and return 1
     set -l sub ''
     for word in $words[2..-1]
-        if contains -- $word run plan profiles doctor trust untrust log report revoke completion version
+        if contains -- $word run plan profiles doctor selftest trust untrust log report revoke completion version
             set sub $word
             break
         end
@@ -45,6 +45,7 @@ complete -c agentjail -n "__agentjail_sub ''" -a run -d 'run a command in a jail
 complete -c agentjail -n "__agentjail_sub ''" -a plan -d 'show what run would do and why'
 complete -c agentjail -n "__agentjail_sub ''" -a profiles -d 'list, show and check profiles'
 complete -c agentjail -n "__agentjail_sub ''" -a doctor -d 'try each step of a launch on this machine'
+complete -c agentjail -n "__agentjail_sub ''" -a selftest -d 'try to escape from throwaway jails on this machine'
 complete -c agentjail -n "__agentjail_sub ''" -a trust -d "let a project's own profile widen the jail"
 complete -c agentjail -n "__agentjail_sub ''" -a untrust -d 'forget a trusted project profile'
 complete -c agentjail -n "__agentjail_sub ''" -a log -d 'show what a session did'
@@ -54,7 +55,7 @@ complete -c agentjail -n "__agentjail_sub ''" -a completion -d 'print a completi
 complete -c agentjail -n "__agentjail_sub ''" -a version -d 'tell which build this is'
 complete -c agentjail -n "__agentjail_sub run plan" -a '(__fish_complete_subcommand)'
 
-complete -c agentjail -n "__agentjail_sub '' run plan" -l profile -s p -x -a '(__agentjail_profiles; __fish_complete_suffix .toml)' -d 'start from this profile'
+complete -c agentjail -n "__agentjail_sub '' run plan selftest" -l profile -s p -x -a '(__agentjail_profiles; __fish_complete_suffix .toml)' -d 'start from this profile'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l project -x -a '(__fish_complete_directories)' -d 'the directory to work in'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l ro -r -F -d 'show this path of the host, read-only'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l rw -r -F -d 'show this path of the host, writable'
@@ -74,7 +75,8 @@ complete -c agentjail -n "__agentjail_sub '' run plan" -l name -x -d 'call the s
 complete -c agentjail -n "__agentjail_sub '' run plan" -l report -r -F -d 'write what happened to a file'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l quiet -s q -d 'print errors alone'
 complete -c agentjail -n "__agentjail_sub '' run plan" -l debug -d 'log each step to standard error'
-complete -c agentjail -n "__agentjail_sub plan profiles doctor log report version" -l json -d 'answer in JSON'
+complete -c agentjail -n "__agentjail_sub plan profiles doctor selftest log report version" -l json -d 'answer in JSON'
+complete -c agentjail -n "__agentjail_sub selftest" -l format -x -a 'junit sarif' -d 'answer in another format'
 complete -c agentjail -n "__agentjail_sub log" -l follow -s f -d 'wait for more'
 complete -c agentjail -n "not __agentjail_behind_dashes" -l help -s h -d help
 complete -c agentjail -n "__agentjail_sub profiles" -a 'list show check'

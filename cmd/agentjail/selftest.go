@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/agentjail/agentjail/sandbox"
+	"github.com/agentjail/agentjail/sandbox/selftest"
+)
+
+func (a *app) selftestCommand() *subcommand {
+	return &subcommand{
+		name: "selftest", path: "agentjail selftest", usage: "try to escape from throwaway jails on this machine, each try with a control",
+		about: "\nThe exit status is 0 when every attempt was stopped, 1 when one escaped or could not be judged, 125 when no jail could be made.",
+		example: []string{
+			"agentjail selftest # with the default profile",
+			"agentjail selftest -p claude -p ./ours.toml # with the walls that these leave standing",
+			"agentjail selftest --format junit >selftest.xml # for CI; sarif is the other one",
+		},
+		groups: []group{{"Flags", []*option{
+			{name: "profile", short: "p", value: "NAME|FILE", usage: "test the jail of this profile (repeatable, merged in order)", set: many(&a.flags.profiles)},
+			{name: "format", value: "FORMAT", usage: "answer in junit or sarif", set: choice(&a.flags.out.format, "junit", "sarif")},
+			a.flags.jsonFlag(),
+		}}},
+		action: func(ctx context.Context, rest []string) error {
+			if len(a.words.operands(rest)) > 0 {
+				return usage("agentjail selftest", "selftest takes no argument")
+			}
+			if a.flags.out.json && a.flags.out.format != "" {
+				return usage("leave one of the two out", "--json and --format %s", a.flags.out.format)
+			}
+			return a.selftest(ctx)
+		},
+	}
+}
+
+func (a *app) selftest(ctx context.Context) error {
+	host, err := sandbox.Probe(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := library(host).Load(a.flags.profiles, selftest.Name); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	options := selftest.Options{Profiles: a.flags.profiles, ConfigHome: filepath.Dir(host.ConfigDir)}
+	if progress := term.IsTerminal(int(a.Err.Fd())) && !a.flags.out.quiet; progress {
+		options.Progress = func(done, of int) { fmt.Fprintf(a.Err, "\r%d of %d", done, of) }
+		defer fmt.Fprint(a.Err, "\r\x1b[K")
+	}
+	report, err := selftest.Run(ctx, options)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted; nothing is left behind")
+		}
+		return usage("agentjail doctor", "selftest: %w", err)
+	}
+	if !report.Holds() {
+		a.code = exitEscaped
+	}
+	switch {
+	case a.flags.out.json:
+		return a.answer(report)
+	case a.flags.out.format == "junit":
+		return report.WriteJUnit(a.Out)
+	case a.flags.out.format == "sarif":
+		return a.answer(report.SARIF(a.flags.profiles))
+	}
+	return a.printAttempts(report)
+}
+
+// printAttempts prints a line an attempt, area by area, and the summary.
+func (a *app) printAttempts(r *selftest.Report) error {
+	p := &page{w: a.Out}
+	area := ""
+	for _, one := range r.Attempts {
+		if one.Area != area {
+			area = one.Area
+			p.line("%s", area)
+		}
+		verdict := one.Result
+		if verdict != selftest.Stopped {
+			verdict = strings.ToUpper(verdict)
+		}
+		p.line("  %-12s  %-30s  %s", verdict, one.Name, printable(one.Detail))
+		if one.Result == selftest.Inconclusive {
+			p.line("  %-12s  %-30s  control: %s", "", "", printable(one.Control))
+		}
+	}
+	p.line("\n%-12s%9s%9s%14s", "", "stopped", "escaped", "inconclusive")
+	for _, s := range r.Areas() {
+		p.line("%-12s%9d%9d%14d", s.Area, s.Stopped, s.Escaped, s.Inconclusive)
+	}
+	p.line("%-12s%9d%9d%14d", "all", r.Stopped, r.Escaped, r.Inconclusive)
+	return p.err
+}

@@ -1,0 +1,273 @@
+package selftest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options are what a test is about.
+type Options struct {
+	Profiles   []string                // names and files, as --profile has them; none: default
+	ConfigHome string                  // where the user's profiles lie: XDG_CONFIG_HOME
+	Progress   func(done, of int)      // after each answer, from one goroutine at a time; may be nil
+	launch     func([]string) []string // tests: the argv that runs a jail's command, given its flags; nil: this binary's
+}
+
+// Run makes the jails, has everything tried and tells what came of it. The error is about a test that could not be made: a jail that did
+// not start. Nothing is left when it returns.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if o.launch == nil {
+		o.launch = func(flags []string) []string { return append([]string{"agentjail", "run", "--quiet"}, flags...) }
+	}
+	g, err := plant()
+	if err != nil {
+		return nil, err
+	}
+	defer g.undo.run()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &running{Options: o, ground: g, all: catalogue(), answers: map[string]map[string]line{}}
+	for _, side := range []string{roleAttack, "control"} {
+		r.answers[side] = map[string]line{}
+	}
+	if err := r.everything(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	report := judge(r.all, r.answers[roleAttack], r.answers["control"])
+	for i := range report.Attempts { // the names of temporary directories tell nobody anything
+		a := &report.Attempts[i]
+		for _, text := range []*string{&a.Detail, &a.Control} {
+			*text = strings.NewReplacer(filepath.Join(g.dir, roleAttack, "home"), "~", filepath.Join(g.dir, roleOutside, "home"), "~", g.dir, "…").Replace(*text)
+		}
+	}
+	return report, nil
+}
+
+// running is a test while it is made.
+type running struct {
+	Options
+	*ground
+	all []attempt
+
+	mu      sync.Mutex
+	done    int
+	answers map[string]map[string]line // by side, attack or control, and by the attempt's name
+}
+
+// batch is attempts that one runner makes.
+type batch struct {
+	role, side string // side: attack or control
+	names      []string
+	terminal   bool
+}
+
+func (r *running) everything(ctx context.Context) error {
+	stopBystander, err := r.bystander(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopBystander()
+	stopOther, err := r.otherJail(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopOther()
+	onTerminal := func(a attempt) bool { return a.area == terminal }
+	batches := []batch{
+		{roleAttack, roleAttack, named(r.all, func(a attempt) bool { return !onTerminal(a) }), false},
+		{roleAttack, roleAttack, named(r.all, onTerminal), true},
+		{roleOutside, "control", named(r.all, func(a attempt) bool { return a.control == outside && !onTerminal(a) }), false},
+		{roleOutside, "control", named(r.all, onTerminal), true},
+		{roleNamespace, "control", named(r.all, func(a attempt) bool { return a.control == namespace }), false},
+	}
+	failures := make([]error, len(batches))
+	var all sync.WaitGroup
+	for i, b := range batches {
+		all.Go(func() { failures[i] = r.batch(ctx, b) })
+	}
+	all.Wait()
+	return errors.Join(failures...)
+}
+
+// batch runs a runner to its end.
+func (r *running) batch(ctx context.Context, b batch) error {
+	t := r.side(roleOutside)
+	if b.role == roleAttack {
+		t = r.side(roleAttack)
+	}
+	var stdin *os.File
+	if b.terminal {
+		master, slave, err := pty()
+		if err != nil {
+			return err
+		}
+		defer master.Close()
+		defer slave.Close()
+		var s unix.Stat_t
+		if err := unix.Fstat(int(slave.Fd()), &s); err != nil {
+			return err
+		}
+		stdin, t.TTY = slave, inode{s.Dev, s.Ino}
+	}
+	cmd, said, err := r.command(ctx, b.role, job{b.names, t}, stdin)
+	if err != nil {
+		return err
+	}
+	inherited, err := r.inherited(t)
+	if err != nil {
+		return err
+	}
+	defer closeAll(inherited)
+	cmd.ExtraFiles = inherited
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	r.collect(json.NewDecoder(out), b)
+	err = cmd.Wait()
+	if r.count(b) == 0 && len(b.names) > 0 && b.side == roleAttack {
+		return failed(err, said)
+	}
+	return nil // what has not been answered is inconclusive
+}
+
+// failed is the error of a runner that said nothing.
+func failed(err error, said *bytes.Buffer) error {
+	text := strings.TrimSpace(strings.ReplaceAll(said.String(), "agentjail: error: ", ""))
+	if text == "" && err != nil {
+		text = err.Error()
+	}
+	return fmt.Errorf("the jail did not start: %s", text)
+}
+
+// command makes the process of a runner, in a jail where its role says so.
+func (r *running) command(ctx context.Context, role string, j job, stdin *os.File) (*exec.Cmd, *bytes.Buffer, error) {
+	arg, err := json.Marshal(j)
+	if err != nil {
+		return nil, nil, err
+	}
+	tree := map[string]string{roleAttack: roleAttack, roleOther: roleOther}[role]
+	if tree == "" {
+		tree = roleOutside
+	}
+	path, argv := r.program, []string{Name, role, string(arg)}
+	attr := &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setsid: true} // the keys of the caller's terminal are for Run alone
+	if role == roleAttack || role == roleOther {
+		flags := []string{}
+		for _, p := range append(slices.Clone(r.profiles()), filepath.Join(r.dir, role+".toml")) {
+			flags = append(flags, "--profile", p)
+		}
+		tty := "never"
+		if stdin != nil && role == roleAttack {
+			tty = "always"
+		}
+		flags = append(flags, "--project", j.Target.Project, "--tty", tty, "--", r.program, role, string(arg))
+		path, argv = "/proc/self/exe", r.launch(flags)
+		if filepath.IsAbs(argv[0]) {
+			path = argv[0]
+		}
+	}
+	if role == roleNamespace {
+		attr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	if stdin != nil && role != roleOther {
+		attr.Setctty = true
+	}
+	said := new(bytes.Buffer)
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Args, cmd.SysProcAttr, cmd.Stderr = argv, attr, said
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	cmd.Env = append(os.Environ(), "HOME="+filepath.Join(r.dir, tree, "home"), "XDG_STATE_HOME="+r.shared.State, "XDG_CONFIG_HOME="+r.ConfigHome,
+		"SSH_AUTH_SOCK="+r.shared.Agent, keyVariable+"="+r.keys[tree])
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 3 * time.Second
+	return cmd, said, nil
+}
+
+func (r *running) profiles() []string {
+	if len(r.Profiles) == 0 {
+		return []string{"default"}
+	}
+	return r.Profiles
+}
+
+// inherited are descriptors that a careless caller leaves open: a directory and a connection.
+func (r *running) inherited(t target) ([]*os.File, error) {
+	dir, err := os.Open(t.Home)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.Dial("tcp", r.shared.TCP)
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	defer conn.Close()
+	file, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return []*os.File{dir, file}, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// collect keeps a runner's answers until it has no more.
+func (r *running) collect(in *json.Decoder, b batch) {
+	for {
+		var l line
+		if err := in.Decode(&l); err != nil {
+			return
+		}
+		r.mu.Lock()
+		if _, again := r.answers[b.side][l.Name]; slices.Contains(b.names, l.Name) && !again {
+			r.answers[b.side][l.Name] = l
+			r.done++
+			if r.Progress != nil {
+				r.Progress(r.done, 2*len(r.all))
+			}
+		}
+		r.mu.Unlock()
+	}
+}
+
+func (r *running) count(b batch) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, name := range b.names {
+		if _, ok := r.answers[b.side][name]; ok {
+			n++
+		}
+	}
+	return n
+}
