@@ -93,8 +93,12 @@
 //     server has made up, and looks for a method into forms, not into JSON.
 //   - Where it inspects, it has no client certificate to show. Request trailers of HTTP/2 that were not announced are dropped
 //     (net/http), and after another 1xx answer a client over HTTP/2 gets no 100.
-//   - It looks for placeholders in plain text, gzip, deflate and WebSocket frames of the client's. It does not in br, zstd, packs of git,
-//     archives, in what a server sends in frames, and in a tunnel: there it finds none, and there none is worth anything.
+//   - It looks for placeholders on their way to other hosts, and for values on their way back, in text, WebSocket frames and gzip (on the way
+//     out deflate, too): as they are, in base64 and hexadecimal, in UTF-16, each with the escapes of URLs, JSON, C and HTML, twice over; for
+//     placeholders also in base64 of base64, of hexadecimal and of UTF-16. It does not look into br, zstd (an answer in these that may
+//     hold a value is refused), packs of git, archives, pieces (a half in each of two messages, ranges that were not asked for with the
+//     secret), other cases of letters, ciphers, and a tunnel. There a placeholder opens nothing; a value gets there only when its own
+//     host puts it there.
 //   - It does not know what a server has: a fast-forward that the commits of the push itself do not show is refused as a forced update
 //     is (PushRefs). Where SHA-1 collides it takes the one commit for the other; git's own servers notice.
 //   - It does not know Unicode's equivalences: a path rule compares bytes of UTF-8, and a server that normalizes may read another
