@@ -356,10 +356,7 @@ func slay(args []string) error {
 	if len(chain) < 4 {
 		return fmt.Errorf("processes %v: a launcher, a gateway, an init and a command were due", chain)
 	}
-	init := initOf(chain)
-	// The launcher may have other children, who clean up after it: the gateway is the one that has init below it.
-	gateway := slices.IndexFunc(chain[1:], func(pid int) bool { return slices.Contains(children(pid), init) }) + 1
-	victim := map[string]int{"launcher": chain[0], "gateway": chain[gateway], "init": init}[who]
+	victim := map[string]int{"launcher": chain[0], "gateway": named(chain, "agentjail-gateway"), "init": initOf(chain)}[who]
 	if victim == 0 {
 		return fmt.Errorf("no %s among %v", who, chain)
 	}
@@ -375,7 +372,7 @@ func slay(args []string) error {
 	return nil
 }
 
-// moments starts a command again and again and kills its first process, or the gateway that this has started by then, a little later each
+// moments starts a command again and again and kills its first process, or the gateway or init that there is by then, a little later each
 // time.
 func moments(args []string) error {
 	step, err := time.ParseDuration(args[0])
@@ -398,8 +395,9 @@ func moments(args []string) error {
 		}
 		<-time.After(time.Duration(i) * step)
 		victim := cmd.Process.Pid
-		if gateway := named(children(victim), "agentjail-gateway"); who == "gateway" && gateway != 0 {
-			victim = gateway
+		below := children(victim)
+		if pid := map[string]int{"gateway": named(below, "agentjail-gateway"), "init": initOf(below)}[who]; pid != 0 {
+			victim = pid
 			met++
 		}
 		if err := unix.Kill(victim, unix.SIGKILL); err != nil {
@@ -409,8 +407,8 @@ func moments(args []string) error {
 			return fmt.Errorf("%s killed after %v: %w", who, time.Duration(i)*step, err)
 		}
 	}
-	if who == "gateway" && met < times/4 {
-		return fmt.Errorf("there was a gateway to kill %d times of %d", met, times)
+	if who != "launcher" && met < times/4 {
+		return fmt.Errorf("there was a process %s to kill %d times of %d", who, met, times)
 	}
 	return nil
 }
@@ -426,12 +424,13 @@ func named(pids []int, name string) int {
 	return 0
 }
 
-// initOf finds the process that is PID 1 in a PID namespace of its own: the last number of NSpid is its pid in there, proc_pid_status(5).
+// initOf finds the process that is PID 1 in a PID namespace in the gateway's, which is one itself: NSpid has its pid in ours, in the
+// gateway's and in its own, proc_pid_status(5).
 func initOf(pids []int) int {
 	for _, pid := range pids {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		for line := range strings.Lines(string(text)) {
-			if f := strings.Fields(line); len(f) > 2 && f[0] == "NSpid:" && f[len(f)-1] == "1" {
+			if f := strings.Fields(line); len(f) > 3 && f[0] == "NSpid:" && f[len(f)-1] == "1" {
 				return pid
 			}
 		}
