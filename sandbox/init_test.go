@@ -144,6 +144,7 @@ func TestInitNamesTheStage(t *testing.T) {
 		"no such command":   {func(s *initStart) { s.Path = "/no/such" }, StepCommand, unix.ENOENT},
 		"not to be run":     {func(s *initStart) { s.Path = "/etc/passwd" }, StepCommand, unix.EACCES},
 		"no such directory": {func(s *initStart) { s.Dir = "/no/such" }, StepInit, unix.ENOENT},
+		"a bad id":          {func(s *initStart) { s.UID = -1 }, StepIDMap, unix.EINVAL},
 		"a bad filter":      {func(s *initStart) { s.Filter = make([]byte, 8) }, StepSeccomp, unix.EINVAL},
 		"a bad limit":       {func(s *initStart) { s.Rlimits[0].Soft = 78 }, StepInit, unix.EINVAL},
 		"no terminal here":  {func(s *initStart) { s.Terminal = true }, StepTerminal, 0},

@@ -65,7 +65,7 @@ func findSession(state, ref, file string) (string, error) {
 	}
 	switch {
 	case ref == "":
-		return "", usage("", "there is no session in %s", dir)
+		return "", usage("each run is one: agentjail -- COMMAND [ARG...]", "there is no session in %s", dir)
 	case without == "":
 		return "", usage("ls "+quote(dir), "there is no session %s", ref)
 	}

@@ -26,7 +26,7 @@ func (a *app) trustCommand() *subcommand {
 				return err
 			}
 			if project == nil {
-				return usage("", "%s: no such file", filepath.Join(dir, profiles.ProjectFile))
+				return usage(quote("agentjail", "trust", "DIR")+" names another project; one without the file needs no trust", "%s: no such file", filepath.Join(dir, profiles.ProjectFile))
 			}
 			base, err := library(host).Load([]string{"default"}, "")
 			if err != nil {
