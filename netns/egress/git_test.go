@@ -348,6 +348,16 @@ func TestGitPushRefs(t *testing.T) {
 		if f.ref("agent/large") != f.git(f.work, "rev-parse", "main") {
 			t.Error("it did not arrive")
 		}
+		noise = make([]byte, maxPackHeld+1) // more than is held
+		_, _ = rand.Read(noise)
+		if err := os.WriteFile(filepath.Join(f.work, "noise"), noise, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.git(f.work, "commit", "-q", "-a", "-m", "more noise")
+		f.git(f.work, "push", "-q", "origin", "main:agent/large")
+		if f.ref("agent/large") != f.git(f.work, "rev-parse", "main") {
+			t.Error("the update did not arrive")
+		}
 		if out, err := f.try(f.work, "push", "origin", "main:large"); err == nil || !strings.Contains(out, "[remote rejected]") || !strings.Contains(out, "only agent/*") {
 			t.Errorf("%v\n%s", err, out)
 		}

@@ -3,12 +3,16 @@ package egress
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"crypto/rand"
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // TestGitGate: what each kind of rule lets pass, request by request. The body is the same afterwards.
@@ -156,6 +160,63 @@ func TestGitGatePush(t *testing.T) {
 	req := httptest.NewRequest("POST", "/r.git/git-receive-pack", strings.NewReader(good))
 	if why := judgeGit(target{rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req, newBodies()); why == nil {
 		t.Error("no Content-Type: passed")
+	}
+}
+
+// TestGitGateUpdate: what shows an update may come in every coding that a server reads, and within the bound; what is held for it is given
+// back when the request is over.
+func TestGitGateUpdate(t *testing.T) {
+	text, tip := commitOn("one", idB)
+	line := pktLine(idB+" "+tip+" refs/heads/agent/x\x00report-status") + "0000"
+	grows, late, bomb := &testPack{}, &testPack{}, &testPack{}
+	noise := make([]byte, maxPackHeld)
+	_, _ = rand.Read(noise)
+	grows.add(1, text)
+	grows.add(3, noise)
+	late.add(3, noise)
+	late.add(1, text)
+	bomb.add(3, make([]byte, 1<<20))
+	for range 6 {
+		bomb.objects.Write(bytes.Repeat(bomb.objects.Bytes(), 3))
+	}
+	bomb.n = math.MaxUint32
+	for _, tc := range []struct{ name, coding, pack, says string }{
+		{"plain", "", string(grows.bytes()), ""},
+		{"gzip", "gzip", zip(t, line+string(grows.bytes())), ""},
+		{"commit behind the bound", "", string(late.bytes()), "not in the first 16 MiB"},
+		{"gzip, a bomb in a bomb", "gzip", zip(t, line+string(bomb.bytes())), "cannot tell"},
+		{"nothing", "", "", "cannot tell"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := tc.pack
+				if tc.coding == "" {
+					body = line + body
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				req := httptest.NewRequestWithContext(ctx, "POST", "/r.git/git-receive-pack", strings.NewReader(body))
+				req.Header.Set("Content-Type", "application/x-git-receive-pack-request")
+				if tc.coding != "" {
+					req.Header.Set("Content-Encoding", tc.coding)
+				}
+				room := newBodies()
+				why := judgeGit(target{host: gitHost, port: 443, rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req, room)
+				if (why == nil) != (tc.says == "") || why != nil && !strings.Contains(why.detail, tc.says) {
+					t.Errorf("%+v", why)
+				}
+				if held := maxHeld - room.left.Load(); (held > 0) != (why == nil) || held > 3*maxPackHeld {
+					t.Errorf("%d bytes held", held)
+				}
+				if got, err := io.ReadAll(req.Body); err != nil || string(got) != body {
+					t.Errorf("%d bytes of %d, %v", len(got), len(body), err)
+				}
+				cancel()
+				synctest.Wait()
+				if room.left.Load() != maxHeld {
+					t.Errorf("%d bytes of room", room.left.Load())
+				}
+			})
+		})
 	}
 }
 
