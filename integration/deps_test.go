@@ -61,7 +61,7 @@ var table = map[string]arrows{
 	// Its command runs in a jail: it knows system calls and addresses, and nothing of how a jail is made.
 	"sandbox/selftest": {
 		code:  []string{"golang.org/x/sys/unix", "github.com/vishvananda/netlink"},
-		tests: []string{"github.com/google/go-cmp"},
+		tests: []string{module + "/profiles", module + "/sandbox"},
 	},
 	"cmd/agentjail": {
 		code:  []string{module + "/profiles", module + "/sandbox", "github.com/urfave/cli/v2", "golang.org/x/term"},

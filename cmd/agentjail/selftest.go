@@ -58,10 +58,14 @@ func (a *app) selftest(ctx context.Context) error {
 	}
 	report, err := selftest.Run(ctx, options)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = errors.New("interrupted; nothing is left behind")
+		hint := "agentjail doctor"
+		if e, ok := errors.AsType[*selftest.Error](err); ok && e.Hint != "" {
+			hint = e.Hint
 		}
-		return usage("agentjail doctor", "selftest: %w", err)
+		if ctx.Err() != nil {
+			err, hint = errors.New("interrupted; nothing is left behind"), ""
+		}
+		return usage(hint, "selftest: %w", err)
 	}
 	if !report.Holds() {
 		a.code = exitEscaped

@@ -19,12 +19,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// runTime bounds a test that takes seconds.
+const runTime = 3 * time.Minute
+
 // Options are what a test is about.
 type Options struct {
-	Profiles   []string                // names and files, as --profile has them; none: default
-	ConfigHome string                  // where the user's profiles lie: XDG_CONFIG_HOME
-	Progress   func(done, of int)      // after each answer, from one goroutine at a time; may be nil
-	launch     func([]string) []string // tests: the argv that runs a jail's command, given its flags; nil: this binary's
+	Profiles   []string           // names and files, as --profile has them; none: default
+	ConfigHome string             // where the user's profiles lie: XDG_CONFIG_HOME
+	Progress   func(done, of int) // after each answer, from one goroutine at a time; may be nil
+
+	// For tests; nil in life.
+	launch func([]string) []string // the argv that runs a jail's command, given its flags
+	only   func(attempt) bool
 }
 
 // Run makes the jails, has everything tried and tells what came of it. The error is about a test that could not be made: a jail that did
@@ -38,11 +44,15 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer g.undo.run()
-	ctx, cancel := context.WithCancel(ctx)
+	return run(ctx, o, g)
+}
+
+func run(ctx context.Context, o Options, g *ground) (*Report, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, runTime, fmt.Errorf("did not end within %v", runTime))
 	defer cancel()
-	r := &running{Options: o, ground: g, all: catalogue(), answers: map[string]map[string]line{}}
-	for _, side := range []string{roleAttack, "control"} {
-		r.answers[side] = map[string]line{}
+	r := &running{Options: o, ground: g, all: catalogue(), answers: map[string]map[string]line{roleAttack: {}, "control": {}}}
+	if o.only != nil {
+		r.all = slices.DeleteFunc(r.all, func(a attempt) bool { return !o.only(a) })
 	}
 	if err := r.everything(ctx); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -151,13 +161,30 @@ func (r *running) batch(ctx context.Context, b batch) error {
 	return nil // what has not been answered is inconclusive
 }
 
-// failed is the error of a runner that said nothing.
+// Error is a jail that did not start.
+type Error struct {
+	Err  error
+	Hint string // what the launcher advised
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// failed is the error of a runner that said nothing: what its launcher said instead.
 func failed(err error, said *bytes.Buffer) error {
-	text := strings.TrimSpace(strings.ReplaceAll(said.String(), "agentjail: error: ", ""))
-	if text == "" && err != nil {
-		text = err.Error()
+	e := &Error{Err: fmt.Errorf("the jail did not start: %w", err)}
+	if err == nil {
+		e.Err = errors.New("the jail's command ended without an answer")
 	}
-	return fmt.Errorf("the jail did not start: %s", text)
+	for l := range strings.Lines(said.String()) {
+		text := strings.TrimPrefix(strings.TrimSpace(l), "agentjail: ")
+		if why, ok := strings.CutPrefix(text, "error: "); ok {
+			e.Err = errors.New(why)
+		} else if hint, ok := strings.CutPrefix(text, "hint: "); ok {
+			e.Hint = hint
+		}
+	}
+	return e
 }
 
 // command makes the process of a runner, in a jail where its role says so.
@@ -188,9 +215,7 @@ func (r *running) command(ctx context.Context, role string, j job, stdin *os.Fil
 		}
 	}
 	if role == roleNamespace {
-		attr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
-		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+		attr = ruler()
 	}
 	if stdin != nil && role != roleOther {
 		attr.Setctty = true
@@ -206,6 +231,17 @@ func (r *running) command(ctx context.Context, role string, j job, stdin *os.Fil
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 3 * time.Second
 	return cmd, said, nil
+}
+
+// ruler is how a process is started that is root of a user namespace of its own.
+func ruler() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Pdeathsig: unix.SIGKILL, Setsid: true,
+		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
+			unix.CLONE_NEWCGROUP,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
 }
 
 func (r *running) profiles() []string {

@@ -1,0 +1,353 @@
+package selftest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/agentjail/agentjail/profiles"
+	"github.com/agentjail/agentjail/sandbox"
+)
+
+// TestMain makes the test binary what the real one is: the launcher of a jail, its gateway, and the command of a test's jails. wrapped is for
+// attempts that meet no wall at all.
+func TestMain(m *testing.M) {
+	sandbox.Reexec()
+	Reexec()
+	switch os.Args[0] {
+	case "agentjail":
+		os.Exit(launcher())
+	case "wrapped":
+		os.Exit(wrapped())
+	}
+	os.Exit(m.Run())
+}
+
+// holeVariable names the hole that the launcher makes in its plan.
+const holeVariable = "AGENTJAIL_TEST_HOLE"
+
+// launcher is `agentjail run`, as far as a test needs it, with a hole.
+func launcher() int {
+	host, err := sandbox.Probe(context.Background())
+	if err != nil {
+		return fail(err)
+	}
+	var names []string
+	var request sandbox.Request
+	for i := 3; i < len(os.Args); i += 2 { // agentjail run --quiet …
+		switch os.Args[i] {
+		case "--profile":
+			names = append(names, os.Args[i+1])
+		case "--project":
+			request.Project = os.Args[i+1]
+		case "--tty":
+			request.TTY = os.Args[i+1]
+		case "--":
+			request.Argv, i = os.Args[i+1:], len(os.Args)
+		}
+	}
+	profile, err := profiles.NewLibrary(host.ConfigDir).Load(names, Name)
+	if err != nil {
+		return fail(err)
+	}
+	plan, err := sandbox.NewPlan(profile, request, host)
+	if err != nil {
+		return fail(err)
+	}
+	if h, ok := holes[os.Getenv(holeVariable)]; ok && request.Argv[1] == roleAttack {
+		h.open(plan)
+	}
+	report, err := sandbox.Run(context.Background(), plan, host, sandbox.Options{Stdio: sandbox.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}})
+	if err != nil {
+		return fail(err)
+	}
+	return report.ExitCode
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "agentjail: error:", err)
+	return 125
+}
+
+// wrapped runs the attack's command as root of a user namespace, in no jail.
+func wrapped() int {
+	cmd := exec.Command(os.Args[1], roleNamespace, os.Args[3])
+	cmd.Args[0] = os.Args[1]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = ruler()
+	if err := cmd.Run(); err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
+// hole is a wall that is taken away, and the attempts that must get through then and no other.
+type hole struct {
+	open func(*sandbox.Plan)
+	want []string
+}
+
+var holes = map[string]hole{
+	"files": {
+		open: func(p *sandbox.Plan) {
+			dir, home := strings.TrimSuffix(p.Project, "/attack/home/work/project"), p.Identity.Home
+			p.Mounts = slices.DeleteFunc(p.Mounts, func(m sandbox.Mount) bool {
+				return slices.Contains([]string{".envrc", ".env"}, filepath.Base(m.Target))
+			})
+			for _, shown := range []string{home + "/.ssh", home + "/work/beside", dir + "/state", dir + "/other/home/work/project", "/dev/shm"} {
+				p.Mounts = append(p.Mounts, sandbox.Mount{Kind: sandbox.KindBind, Source: shown, Target: shown, Why: "a hole"})
+			}
+			p.Syscalls = append(p.Syscalls, sandbox.Setting{Value: "nested", Why: "a hole"})
+		},
+		want: []string{
+			"home-ssh-key", "link-planted", "link-made", "other-project-read", "other-project-write", "other-project-create", "parent-by-dots",
+			"hidden-file", "hidden-file-renamed", "direnv-write", "own-trust-store", "host-dev-shm",
+			"namespace-user", "clone-user", "clone-user-and-mounts",
+			"records-list", "record-read", "record-change", "control-socket", "other-project",
+		},
+	},
+	"door": {
+		open: func(p *sandbox.Plan) {
+			rules := p.Net.Policy.Allow
+			var web string
+			for i := range rules {
+				switch rules[i].Host {
+				case plainHost:
+					web = rules[i].Connect
+				case inspectHost:
+					rules[i].Methods, rules[i].Paths, rules[i].TLS = nil, nil, "inspect"
+				}
+			}
+			more := rules[0]
+			for _, r := range []struct {
+				host string
+				port uint16
+			}{{closedHost, 80}, {"*." + plainHost, 80}, {plainHost, 8080}} {
+				more.Host, more.Ports, more.Connect, more.TLS = r.host, []uint16{r.port}, web, ""
+				rules = append(rules, more)
+			}
+			p.Net.Policy.Allow = rules
+		},
+		want: []string{
+			"host-not-allowed", "subdomain-not-allowed", "port-not-allowed", "proxy-not-allowed",
+			"method-not-allowed", "method-override", "path-not-allowed", "path-encoded", "path-override",
+			"other-fake-address", // both sessions may reach the host now, and each door gives it its first address
+		},
+	},
+	"secrets": {
+		open: func(p *sandbox.Plan) {
+			p.Secrets = nil
+			for i, v := range p.Command.Env {
+				if v.Name == keyVariable {
+					p.Command.Env[i] = sandbox.Var{Name: v.Name, Value: os.Getenv(keyVariable), Why: "a hole"}
+				}
+			}
+		},
+		want: []string{"environment", "own-credential", "placeholder-to-another", "secret-echoed", "other-placeholder"},
+	},
+}
+
+// options are those of a test whose jails lie in a directory of its own. It must be reachable for the user that the jail has.
+func options(t *testing.T) (Options, string) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	return Options{ConfigHome: filepath.Join(dir, "config")}, dir
+}
+
+// by gives the names of a report's attempts with a result.
+func by(r *Report, result string) []string {
+	names := []string{}
+	for _, a := range r.Attempts {
+		if a.Result == result {
+			names = append(names, a.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func told(r *Report, results ...string) string {
+	var b strings.Builder
+	for _, a := range r.Attempts {
+		if slices.Contains(results, a.Result) {
+			fmt.Fprintf(&b, "\n%s/%s: %s; control %s; %s", a.Area, a.Name, a.Result, a.Control, a.Detail)
+		}
+	}
+	return b.String()
+}
+
+// TestHolds: a jail stops everything, and nothing of the test stays.
+func TestHolds(t *testing.T) {
+	o, dir := options(t)
+	before := leftovers(t)
+	steps := 0
+	o.Progress = func(done, of int) { steps = done }
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Holds() {
+		t.Error("not everything was stopped:", told(r, Escaped, Inconclusive))
+	}
+	areas := r.Areas()
+	if len(r.Attempts) < 80 || len(areas) != 7 || steps != 2*len(r.Attempts) {
+		t.Errorf("%d attempts in %d areas, progress to %d", len(r.Attempts), len(areas), steps)
+	}
+	left(t, dir, before)
+}
+
+// TestHoles: where a wall is missing, its attempts escape, and no other.
+func TestHoles(t *testing.T) {
+	for name, h := range holes {
+		t.Run(name, func(t *testing.T) {
+			o, _ := options(t)
+			t.Setenv(holeVariable, name)
+			r, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := slices.Sorted(slices.Values(h.want))
+			if got := by(r, Escaped); !slices.Equal(got, want) {
+				t.Errorf("escaped\n%q\nwant\n%q%s", got, want, told(r, Inconclusive))
+			}
+			if r.Holds() {
+				t.Error("the report says that the jail holds")
+			}
+		})
+	}
+}
+
+// TestNoWalls: with no jail at all everything escapes whose control is outside of one, and as root of a user namespace the rest. What is
+// about names that only a door knows is TestHoles'.
+func TestNoWalls(t *testing.T) {
+	for control, argv := range map[string][]string{outside: nil, namespace: {"/proc/self/exe"}} {
+		t.Run(control, func(t *testing.T) {
+			o, _ := options(t)
+			o.only = func(a attempt) bool { return a.control == control && a.area != door }
+			o.launch = func(flags []string) []string {
+				command := flags[slices.Index(flags, "--")+1:]
+				switch {
+				case command[1] != roleAttack:
+					return append([]string{"agentjail", "run", "--quiet"}, flags...)
+				case argv == nil:
+					return command
+				}
+				return append([]string{"wrapped"}, command...)
+			}
+			r, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Escaped != len(r.Attempts) || r.Escaped < 50 {
+				t.Errorf("%d of %d escaped; not: %s", r.Escaped, len(r.Attempts), told(r, Stopped, Inconclusive))
+			}
+		})
+	}
+}
+
+// TestControlFails: an attempt that cannot succeed anywhere proves nothing.
+func TestControlFails(t *testing.T) {
+	o, _ := options(t)
+	o.launch = func(flags []string) []string { return append([]string{"agentjail", "run", "--quiet"}, flags...) }
+	g, err := plant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.undo.run()
+	for _, p := range g.server.packets {
+		p.Close()
+	}
+	if err := os.Remove(g.shared.VarTemp); err != nil {
+		t.Fatal(err)
+	}
+	r, err := run(t.Context(), o, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"agent-socket-datagram", "host-loopback-udp", "host-var-tmp"}
+	if got := by(r, Inconclusive); !slices.Equal(got, want) || r.Holds() || r.Inconclusive != len(want) {
+		t.Errorf("inconclusive are %q, want %q%s", got, want, told(r, Inconclusive))
+	}
+}
+
+// TestNoJail: a jail that does not start is an error that says why.
+func TestNoJail(t *testing.T) {
+	o, _ := options(t)
+	o.Profiles = []string{"no-such-profile"}
+	_, err := Run(t.Context(), o)
+	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Error(), "no-such-profile") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestCancelled: whoever ends the test in the middle finds nothing of it.
+func TestCancelled(t *testing.T) {
+	o, dir := options(t)
+	before := leftovers(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	o.Progress = func(done, of int) {
+		if done == 40 {
+			cancel(enough)
+		}
+	}
+	if _, err := Run(ctx, o); !errors.Is(err, enough) {
+		t.Errorf("the error is %v", err)
+	}
+	left(t, dir, before)
+}
+
+// leftovers are the objects of the test's user that have a life of their own.
+func leftovers(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, name := range []string{"shm", "msg", "sem"} {
+		table, err := os.ReadFile("/proc/sysvipc/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for l := range strings.Lines(string(table)) {
+			if fields := strings.Fields(l); len(fields) > 2 {
+				all = append(all, name+" "+fields[0]+" "+fields[1])
+			}
+		}
+	}
+	for _, pattern := range []string{"/dev/shm/" + Name + "*", "/var/tmp/" + Name + "*"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+// left looks for what a test has left: in its directory, beside it, and processes that know the directory.
+func left(t *testing.T, dir string, before []string) {
+	t.Helper()
+	for _, l := range leftovers(t) {
+		if !slices.Contains(before, l) {
+			t.Errorf("%s is left", l)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("%s holds %v (%v)", dir, entries, err)
+	}
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range lines {
+		if line, err := os.ReadFile(name); err == nil && strings.Contains(string(line), dir) {
+			t.Errorf("%s is left: %q", name, line[:min(len(line), 200)])
+		}
+	}
+}
