@@ -20,8 +20,9 @@ const maxEscape = 11
 // unescaper takes escapes out of a stream: those of URLs (RFC 3986 section 2.1), of strings in JSON (RFC 8259 section 7) and C, and of HTML,
 // all at once, for what is looked for is the same in each. What is no escape stays as it is.
 type unescaper struct {
-	held [maxEscape]unit // what may be one
-	n    int
+	held  [maxEscape]byte // what may be one
+	sizes [maxEscape]int  // of the units that it came in
+	n     int
 }
 
 // introduces says whether an escape, or something else that is not taken as it is, begins with c.
@@ -34,21 +35,19 @@ func (u *unescaper) put(dst []unit, in unit) []unit {
 	}
 	switch {
 	case in.mute && u.n > 0:
-		u.held[u.n-1].size += in.size // UTF-16 may be escaped, too
+		u.sizes[u.n-1] += in.size // UTF-16 may be escaped, too
 		return dst
 	case in.mute, u.n == 0 && !introduces(in.c):
 		return append(dst, in)
 	}
-	u.held[u.n] = in
+	u.held[u.n], u.sizes[u.n] = in.c, in.size
 	u.n++
-	var text [maxEscape]byte
-	size := 0
-	for i, h := range u.held[:u.n] {
-		text[i] = h.c
-		size += h.size
-	}
-	switch c, state := readEscape(text[:u.n]); {
+	switch c, state := readEscape(u.held[:u.n]); {
 	case state == whole:
+		size := 0
+		for _, n := range u.sizes[:u.n] {
+			size += n
+		}
 		u.n = 0
 		return append(dst, unit{c: c, size: size})
 	case state == begun && u.n < maxEscape:
@@ -59,11 +58,11 @@ func (u *unescaper) put(dst []unit, in unit) []unit {
 
 // give gives the first unit that is held as it is, and reads the others anew.
 func (u *unescaper) give(dst []unit) []unit {
-	held, n := u.held, u.n
+	held, sizes, n := u.held, u.sizes, u.n
 	u.n = 0
-	dst = append(dst, held[0])
-	for _, h := range held[1:n] {
-		dst = u.put(dst, h)
+	dst = append(dst, unit{c: held[0], size: sizes[0]})
+	for i := 1; i < n; i++ {
+		dst = u.put(dst, unit{c: held[i], size: sizes[i]})
 	}
 	return dst
 }

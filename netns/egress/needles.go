@@ -42,7 +42,7 @@ func newNeedles(list []string) *needles {
 	// Breadth first: the failure link of a state leads to a shorter one.
 	var queue []int32
 	for c, first := range n.root {
-		n.special[c] = first != 0 || introduces(byte(c))
+		n.special[c] = first != 0 || c != 0 && introduces(byte(c)) // zero bytes are nothing behind nothing
 		if first != 0 {
 			queue = append(queue, first)
 		}
