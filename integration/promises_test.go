@@ -22,7 +22,6 @@ func TestTour(t *testing.T) {
 		t.Setenv("GOFLAGS", "-buildvcs=false") // the tree may be root's, and git then tells nothing of it
 	}
 	tour := exec.Command("../.ci/tour", os.Getenv("AGENTJAIL_BIN"))
-	tour.Env = append(os.Environ(), "HOME="+t.TempDir())
 	out, err := tour.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
