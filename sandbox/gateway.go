@@ -75,7 +75,7 @@ func (g *gateway) act(m *message) error {
 	if err != nil {
 		return &Error{Step: StepHandshake, Err: err}
 	}
-	if err := unpackData(s.Mounts, s.Data, files[5]); err != nil {
+	if err := unpackTexts(s.Mounts, s.Texts, files[5]); err != nil {
 		return &Error{Step: StepHandshake, Err: err}
 	}
 	trees, err := receiveTrees(g.channel, len(s.Trees))

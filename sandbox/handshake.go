@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -40,12 +41,13 @@ type message struct {
 }
 
 // gatewayStart tells the gateway its acts. Descriptors: the command's stdin, stdout and stderr; init's socket; our own binary; a memfd
-// with the contents of files, for certificate stores make a megabyte and JSON would cost both sides five milliseconds. The
-// sources that a launcher of uid 0 has opened (Trees) follow in messages of their own: SCM_RIGHTS carries 253 descriptors at most.
+// with the paths and the contents of files. Paths are bytes, and JSON would make U+FFFD, which is another name, of what is no UTF-8;
+// certificate stores make a megabyte, and JSON would cost both sides five milliseconds. The sources that a launcher of uid 0 has opened
+// (Trees) follow in messages of their own: SCM_RIGHTS carries 253 descriptors at most.
 type gatewayStart struct {
-	Mounts   []Mount // without Data
-	Data     []span  // of each mount, in the memfd
-	Trees    []int   // indexes into Mounts, in the order in which their descriptors follow
+	Mounts   []Mount   // without what Texts are
+	Texts    [][3]span // Source, Target and Data of each mount, in the memfd
+	Trees    []int     // indexes into Mounts, in the order in which their descriptors follow
 	Door     bool
 	Ports    []uint16
 	Hostname string
@@ -56,34 +58,38 @@ type gatewayStart struct {
 // span is a part of a file, in bytes.
 type span struct{ Offset, Size int }
 
-// packData moves the contents out of the mounts into a memfd, each once.
-func packData(mounts []Mount) (bare []Mount, data []span, f *os.File, err error) {
+// packTexts moves the paths and contents out of the mounts into a memfd, each once.
+func packTexts(mounts []Mount) (bare []Mount, texts [][3]span, f *os.File, err error) {
+	bare, texts = slices.Clone(mounts), make([][3]span, len(mounts))
+	var all strings.Builder
+	seen := make(map[string]span)
+	for i := range bare {
+		m := &bare[i]
+		for j, text := range []string{m.Source, m.Target, string(m.Data)} {
+			at, known := seen[text]
+			if !known {
+				at = span{all.Len(), len(text)}
+				seen[text] = at
+				all.WriteString(text)
+			}
+			texts[i][j] = at
+		}
+		m.Source, m.Target, m.Data = "", "", nil
+	}
 	fd, err := unix.MemfdCreate("agentjail-files", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("memfd_create: %w", err)
 	}
 	f = os.NewFile(uintptr(fd), "files")
-	bare, data = slices.Clone(mounts), make([]span, len(mounts))
-	seen, end := make(map[string]span), 0
-	for i := range bare {
-		text := string(bare[i].Data)
-		bare[i].Data = nil
-		at, known := seen[text]
-		if !known {
-			at = span{end, len(text)}
-			seen[text], end = at, end+len(text)
-			if _, err := f.WriteString(text); err != nil {
-				f.Close()
-				return nil, nil, nil, fmt.Errorf("memfd: %w", err)
-			}
-		}
-		data[i] = at
+	if _, err := f.WriteString(all.String()); err != nil {
+		f.Close()
+		return nil, nil, nil, fmt.Errorf("memfd: %w", err)
 	}
-	return bare, data, f, nil
+	return bare, texts, f, nil
 }
 
-// unpackData puts the contents back, and closes f.
-func unpackData(mounts []Mount, data []span, f *os.File) error {
+// unpackTexts puts them back, and closes f.
+func unpackTexts(mounts []Mount, texts [][3]span, f *os.File) error {
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
@@ -93,14 +99,18 @@ func unpackData(mounts []Mount, data []span, f *os.File) error {
 	if _, err := f.ReadAt(all, 0); err != nil {
 		return err
 	}
-	if len(data) != len(mounts) {
-		return errors.New("the mounts and their contents are not of one length")
+	if len(texts) != len(mounts) {
+		return errors.New("the mounts and their paths are not of one length")
 	}
-	for i, at := range data {
-		if at.Offset < 0 || at.Size < 0 || at.Offset > len(all)-at.Size {
-			return fmt.Errorf("contents of %s lie outside what came", mounts[i].Target)
+	for i, spans := range texts {
+		var parts [3][]byte
+		for j, at := range spans {
+			if at.Offset < 0 || at.Size < 0 || at.Offset > len(all)-at.Size {
+				return fmt.Errorf("paths or contents of mount %d lie outside what came", i)
+			}
+			parts[j] = all[at.Offset : at.Offset+at.Size]
 		}
-		mounts[i].Data = all[at.Offset : at.Offset+at.Size]
+		mounts[i].Source, mounts[i].Target, mounts[i].Data = string(parts[0]), string(parts[1]), parts[2]
 	}
 	return nil
 }

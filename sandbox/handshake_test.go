@@ -145,34 +145,70 @@ func TestFailureTravels(t *testing.T) {
 	}
 }
 
-func TestContentsTravelBesideTheMessage(t *testing.T) {
+func TestPathsAndContentsTravelBesideTheMessage(t *testing.T) {
 	mounts := []Mount{{Target: "/a", Data: []byte("one")}, {Target: "/b"}, {Target: "/c", Data: []byte("two")}, {Target: "/d", Data: []byte("one")}}
-	bare, data, f, err := packData(mounts)
+	bare, texts, f, err := packTexts(mounts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info, err := f.Stat(); err != nil || info.Size() != 6 {
-		t.Errorf("%d bytes, %v: equal contents are kept once", info.Size(), err)
+	if info, err := f.Stat(); err != nil || info.Size() != 4*2+6 {
+		t.Errorf("%d bytes, %v: equal texts are kept once", info.Size(), err)
 	}
-	for _, m := range bare {
-		if m.Data != nil {
-			t.Errorf("%s still has its contents", m.Target)
+	for i, m := range bare {
+		if m.Data != nil || m.Target != "" {
+			t.Errorf("mount %d still has its texts", i)
 		}
 	}
 	again, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unpackData(bare, data, f); err != nil {
+	if err := unpackTexts(bare, texts, f); err != nil {
 		t.Fatal(err)
 	}
 	for i := range mounts {
-		if !bytes.Equal(bare[i].Data, mounts[i].Data) {
+		if !bytes.Equal(bare[i].Data, mounts[i].Data) || bare[i].Target != mounts[i].Target {
 			t.Errorf("%s: %q, want %q", mounts[i].Target, bare[i].Data, mounts[i].Data)
 		}
 	}
-	data[2].Size = 100
-	if err := unpackData(bare, data, again); err == nil {
+	texts[2][1].Size = 100
+	if err := unpackTexts(bare, texts, again); err == nil {
 		t.Error("contents beyond the end were taken")
 	}
+}
+
+// FuzzMountsTravel holds that the gateway acts on the very bytes that were planned: a name need not be UTF-8, and one that JSON has
+// mended is another's.
+func FuzzMountsTravel(f *testing.F) {
+	f.Add("/p/s\xff/.env", "/p/s\uFFFD/.env", []byte("\xfe"))
+	f.Add("", "/", []byte{})
+	f.Fuzz(func(t *testing.T, source, target string, data []byte) {
+		want := []Mount{{Kind: KindBind, Source: source, Target: target, Data: data}, {Kind: KindPin, Target: source}}
+		bare, texts, contents, err := packTexts(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := channels(t)
+		if err := a.send(&message{GatewayStart: &gatewayStart{Mounts: bare, Texts: texts}}, contents); err != nil {
+			t.Fatal(err)
+		}
+		contents.Close()
+		m, err := b.receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := m.claim(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := m.GatewayStart.Mounts
+		if err := unpackTexts(got, m.GatewayStart.Texts, files[0]); err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			if got[i].Kind != want[i].Kind || got[i].Source != want[i].Source || got[i].Target != want[i].Target || !bytes.Equal(got[i].Data, want[i].Data) {
+				t.Errorf("sent %+v, came as %+v", want[i], got[i])
+			}
+		}
+	})
 }

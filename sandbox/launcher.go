@@ -71,12 +71,12 @@ func (g *gatewayProcess) begin(r *run, id Identity, mounts []Mount, initEnd *os.
 		return err
 	}
 	defer exe.Close()
-	bare, data, contents, err := packData(mounts)
+	bare, texts, contents, err := packTexts(mounts)
 	if err != nil {
 		return err
 	}
 	defer contents.Close()
-	start := &gatewayStart{Mounts: bare, Data: data, Hostname: hostname, Namespaces: r.plan.namespaces()}
+	start := &gatewayStart{Mounts: bare, Texts: texts, Hostname: hostname, Namespaces: r.plan.namespaces()}
 	if r.door != nil {
 		start.Door, start.Ports = true, r.door.ports
 	}
