@@ -53,6 +53,7 @@ func (r *run) end(err error) error {
 	}
 	if r.gateway != nil {
 		r.report.FS.DelayedExecution, r.forgot = r.plan.changed(r.host, r.begin())
+		r.report.FS.HiddenChanged = r.plan.uncovered(r.host.FS)
 	}
 	if slices.Contains(r.report.Limits, "wall") {
 		r.report.EndedBy, r.report.ExitCode = "limit", 124

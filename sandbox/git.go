@@ -33,11 +33,11 @@ var worktreeGuards = []guarded{
 // repositories protects each repository of the project.
 func (g *guards) repositories() {
 	w := g.w
-	known, err := recall(w.host, w.files, w.plan.Project)
-	if err != nil {
-		w.note("%v: git repositories that earlier runs knew of are not looked at directly", err)
+	var err error
+	if w.known, err = recall(w.host, w.files, w.plan.Project); err != nil {
+		w.note("%v: git repositories that earlier runs knew of are not looked at directly, and what a hidden link led to then is not hidden", err)
 	}
-	look := lookForRepos(w.plan.Project, known, w.files, w.plan.Identity.IDMap || w.plan.Identity.HostUID == 0)
+	look := lookForRepos(w.plan.Project, w.known.repos, w.files, w.plan.Identity.IDMap || w.plan.Identity.HostUID == 0)
 	g.setID(look)
 	w.plan.Repos, w.plan.Unread, w.plan.Bounded = look.repos, look.closed, look.beyond != ""
 	for _, dir := range look.closed {

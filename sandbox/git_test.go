@@ -196,7 +196,7 @@ func TestEmptyDirectoriesHideNothing(t *testing.T) {
 		t.Errorf("the plan does not say that the look ended: %v", got.Notes)
 	}
 	file := knownFile(h, "/home/u/p")
-	h.FS.(*memFiles).put(file, &memNode{mode: 0o600, data: `{"project":"/home/u/p","repos":["/home/u/p/vendor/lib","/home/u/p/gone","/home/u","/home/u/p/../.."]}`})
+	h.FS.(*memFiles).put(file, &memNode{mode: 0o600, data: known{repos: []string{"/home/u/p/vendor/lib", "/home/u/p/gone", "/home/u", "/home/u/p/../.."}}.String()})
 	got = plan(t, h, &profiles.Profile{}, Request{})
 	wantBinds(t, got, map[string]string{"/home/u/p/vendor/lib/.git/config": "ro"})
 	if want := "[/home/u/p /home/u/p/vendor/lib]"; fmt.Sprint(got.Repos) != want {

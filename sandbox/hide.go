@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -63,9 +62,10 @@ func suffixes(name []string) [][]string {
 	return all
 }
 
-// hide masks what the patterns match now. It walks the whole project, and only when there are patterns. A mask stays on its file
-// when a directory above is renamed, but the next run's pattern would no longer find it there if it is a path: then the directories
-// on the way are pinned. What a link leads to is masked where it is, if that is in the project.
+// hide masks what the patterns match now. It walks the whole project, and only when there are patterns; of a git repository's own
+// directory nothing is hidden, for "config" and a branch's name would match there too, but one that is merely called .git is walked.
+// The directories on the way are pinned: a mask would stay on its file when one is renamed, but a walk that goes on in another
+// jail at that moment would pass it by, and the next run's pattern would no longer find it there if it is a path.
 func (w *planner) hide() error {
 	var patterns []hidden
 	for _, it := range w.profile.FS.Hide {
@@ -89,20 +89,21 @@ func (w *planner) hide() error {
 		}
 		for _, e := range entries {
 			name := path.Join(dir, e.Name())
-			h := matchHidden(patterns, split(strings.TrimPrefix(name, w.plan.Project)), e)
+			h := matchHidden(patterns, w.relative(name), e.IsDir())
 			switch {
 			case h != nil:
 				if masked++; masked > maxHidden {
 					return planError("hide the directory instead of the files in it", "more than %d files to hide", maxHidden)
 				}
-				w.mask(name, e, h)
-			case e.IsDir() && e.Name() != ".git":
+				w.maskFollowed(name, h.why)
+			case e.IsDir() && !(e.Name() == ".git" && isGitDir(w.files, name)):
 				queue = append(queue, name)
 			}
 		}
 	}
+	w.hideUnseen(patterns)
 	for i, it := range w.profile.FS.Hide {
-		if byFlag(it) && !patterns[i].met && !w.masked(it.Value) {
+		if byFlag(it) && !patterns[i].met {
 			return planError("mind the spelling; a pattern that need not match belongs into a profile's fs.hide",
 				"--hide %s: nothing in %s matches, so nothing would be hidden", it.Value, w.plan.Project)
 		}
@@ -110,10 +111,36 @@ func (w *planner) hide() error {
 	return nil
 }
 
-// matchHidden gives the first of the patterns that match.
-func matchHidden(patterns []hidden, name []string, e fs.DirEntry) (first *hidden) {
+// relative gives a path of the project in parts.
+func (w *planner) relative(name string) []string {
+	return split(strings.TrimPrefix(name, w.plan.Project))
+}
+
+// hideUnseen masks what the walk does not come by: paths that lead through a link to a directory or into a repository's own, and what a
+// hidden link led to in an earlier run. A mount cannot hold a link in place, so that the agent can put a file there, and what the
+// link led to would lie bare in the next run.
+func (w *planner) hideUnseen(patterns []hidden) {
 	for i := range patterns {
-		if h := &patterns[i]; (!h.onlyDir || e.IsDir()) && matchParts(h.parts, name) {
+		h := &patterns[i]
+		name := path.Join(w.plan.Project, path.Join(h.parts...))
+		if p, err := follow(w.files, name); err == nil && h.anchored && !h.met && (p.info.IsDir() || !h.onlyDir) {
+			h.met = true
+			w.maskFollowed(name, h.why)
+		}
+	}
+	for _, l := range w.known.hidden {
+		h := matchHidden(patterns, w.relative(l.Path), false)
+		p, err := follow(w.files, l.Target)
+		if h != nil && err == nil && strictlyWithin(p.path, w.plan.Project) {
+			w.mask(p.path, h.why+" (in an earlier run "+l.Path+" led there)")
+		}
+	}
+}
+
+// matchHidden gives the first of the patterns that match.
+func matchHidden(patterns []hidden, name []string, dir bool) (first *hidden) {
+	for i := range patterns {
+		if h := &patterns[i]; (!h.onlyDir || dir) && matchParts(h.parts, name) {
 			h.met = true
 			if first == nil {
 				first = h
@@ -123,26 +150,36 @@ func matchHidden(patterns []hidden, name []string, e fs.DirEntry) (first *hidden
 	return first
 }
 
-// masked says whether a path of the project exists below a directory that is hidden, where nobody looks for matches.
-func (w *planner) masked(name string) bool {
-	p, err := follow(w.files, path.Join(w.plan.Project, name))
-	m := w.tree.cover(p.path)
-	return err == nil && m != nil && m.Kind == KindMask
+func (w *planner) mask(name, why string) {
+	w.tree.add(pins(w.plan.Project, name)...)
+	w.tree.add(Mount{Kind: KindMask, Target: name, Why: why})
 }
 
-func (w *planner) mask(name string, e fs.DirEntry, h *hidden) {
-	why := h.why
-	if h.anchored {
-		w.tree.add(pins(w.plan.Project, name)...)
-	}
-	if e.Type()&fs.ModeSymlink == 0 {
-		w.tree.add(Mount{Kind: KindMask, Target: name, Why: why})
-		return
-	}
+// maskFollowed masks what a path leads to, if that is in the project. A link is pinned by the directories that it lies in.
+func (w *planner) maskFollowed(name, why string) {
 	p, err := follow(w.files, name)
-	if err == nil && strictlyWithin(p.path, w.plan.Project) {
-		w.tree.add(Mount{Kind: KindMask, Target: p.path, Why: why + " (through " + name + ")"})
-	} else if err == nil && w.tree.shows(p.path) {
-		w.note("%s: %s leads to %s, which the jail sees for another reason", why, name, p.path)
+	switch {
+	case err != nil:
+	case !strictlyWithin(p.path, w.plan.Project):
+		if w.tree.shows(p.path) {
+			w.note("%s: %s leads to %s, which the jail sees for another reason", why, name, p.path)
+		}
+	case len(p.links) == 0:
+		w.mask(name, why)
+	default:
+		w.tree.add(pins(w.plan.Project, p.links[0].path)...)
+		w.mask(p.path, why+" (through "+name+")")
+		w.plan.Hidden = append(w.plan.Hidden, HiddenLink{name, p.path})
 	}
+}
+
+// uncovered names the hidden links that lead elsewhere by now. What they led to is hidden in later runs as well.
+func (p *Plan) uncovered(f Files) []string {
+	var out []string
+	for _, l := range p.Hidden {
+		if now, err := follow(f, l.Path); err != nil || now.path != l.Target {
+			out = append(out, l.Path)
+		}
+	}
+	return out
 }

@@ -20,6 +20,7 @@ type planner struct {
 	home    string // the home with links resolved
 	tree    tree
 	shared  bool // git gives the files of a repository in the project modes for a group
+	known   known
 	plan    *Plan
 }
 

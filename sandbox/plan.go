@@ -30,6 +30,8 @@ type Plan struct {
 	// Repos are the git repositories in the project, itself included, that were found and protected. One more at the end of a run
 	// was made during it (see lookForRepos).
 	Repos []string `json:"repos,omitempty"`
+	// Hidden are the symbolic links to what is hidden in the project. What one led to stays hidden in later runs.
+	Hidden []HiddenLink `json:"hidden,omitempty"`
 	// Unread are the directories of the project that could not be read when repositories were looked for, and Bounded says that there
 	// were more than are looked at. Both stand in Notes as well.
 	Unread  []string `json:"unread,omitempty"`
@@ -155,6 +157,12 @@ type Watch struct {
 	Known   []string `json:"known,omitempty"`
 	// With none of these, nothing stands at Path, and mounting something there would leave a ghost on the host.
 	Why string `json:"why"`
+}
+
+// HiddenLink is a path that is hidden, and where it leads through a symbolic link. Absolute.
+type HiddenLink struct {
+	Path   string `json:"path"`
+	Target string `json:"target"` // no symbolic links
 }
 
 // TrustStore is one file of the jail that says which certificate authorities are believed: the bytes of Source, if it names a file

@@ -120,7 +120,12 @@ func TestHide(t *testing.T) {
 /home/u/p/link.pem -> svc/real
 /home/u/p/svc/real
 /home/u/p/out.pem -> /etc/shadow
+/home/u/p/x/.git/sub/.env
+/home/u/p/.git/info/.env
+/home/u/p/old
 `)
+	gone := HiddenLink{"/home/u/p/svc/gone.pem", "/home/u/p/old"} // in an earlier run
+	h.FS.(*memFiles).put(knownFile(h, "/home/u/p"), &memNode{mode: 0o600, data: known{hidden: []HiddenLink{gone, {"/home/u/p/other", "/home/u/p/main.go"}}}.String()})
 	p := &profiles.Profile{}
 	p.FS.Hide = items("--hide", ".env", "*.pem", "config/keys", "secrets/", "/svc/**/a.*")
 	got := plan(t, h, p, Request{})
@@ -130,8 +135,16 @@ func TestHide(t *testing.T) {
 			masked = append(masked, strings.TrimPrefix(m.Target, "/home/u/p/"))
 		}
 	}
-	if g, want := strings.Join(masked, " "), ".env config/keys secrets svc/.env svc/keys/a.pem svc/real"; g != want {
+	if g, want := strings.Join(masked, " "), ".env config/keys old secrets svc/.env svc/keys/a.pem svc/real x/.git/sub/.env"; g != want {
 		t.Errorf("masked %s, want %s", g, want)
+	}
+	for _, dir := range []string{"config", "svc", "svc/keys", "x/.git/sub"} {
+		if got.mountAt(KindPin, "/home/u/p/"+dir) == nil {
+			t.Errorf("%s can be moved with what is hidden in it", dir)
+		}
+	}
+	if len(got.Hidden) != 1 || got.Hidden[0] != (HiddenLink{"/home/u/p/link.pem", "/home/u/p/svc/real"}) {
+		t.Errorf("hidden links %v", got.Hidden)
 	}
 
 	h.FS.(*memFiles).put("/home/u/p/closed", &memNode{mode: 1 << 31}) // a directory of mode 0

@@ -57,4 +57,6 @@ type ReportNet struct {
 type ReportFS struct {
 	Quarantined      []string `json:"quarantined"`
 	DelayedExecution []string `json:"delayed_execution"`
+	// HiddenChanged are links that led to something hidden and no longer do.
+	HiddenChanged []string `json:"hidden_changed,omitempty"`
 }

@@ -60,7 +60,7 @@ func (t *tree) reaches(p place) bool {
 }
 
 // list gives the mounts in the order in which they are made: parents before what lies in them, and at one target in the order in
-// which they were added, where of two of the same kind the read-only one stays.
+// which they were added, where of two of the same kind the read-only one stays. Below what is hidden there is nothing to mount on.
 func (t *tree) list() []Mount {
 	for _, l := range t.links {
 		taken := slices.ContainsFunc(t.mounts, func(m Mount) bool { return within(m.Target, l.path) })
@@ -71,12 +71,19 @@ func (t *tree) list() []Mount {
 	order := func(m Mount) string { return strings.ReplaceAll(m.Target, "/", "\x00") }
 	slices.SortStableFunc(t.mounts, func(a, b Mount) int { return strings.Compare(order(a), order(b)) })
 	var out []Mount
+	masked := ""
 	for _, m := range t.mounts {
 		if last := len(out) - 1; last >= 0 && out[last].Target == m.Target && out[last].Kind == m.Kind {
 			if m.ReadOnly && !out[last].ReadOnly {
 				out[last] = m // of two wishes the narrower one holds
 			}
 			continue
+		}
+		if masked != "" && strictlyWithin(m.Target, masked) {
+			continue
+		}
+		if m.Kind == KindMask {
+			masked = m.Target
 		}
 		out = append(out, m)
 	}

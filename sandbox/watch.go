@@ -149,10 +149,9 @@ type beginning struct {
 	err  error
 }
 
-// begin notes what the protected paths are, and which repositories the project is known to have: a launcher that is killed does not
-// come back to it.
+// begin notes what the protected paths are, and what the project is known to have: a launcher that is killed does not come back to it.
 func (p *Plan) begin(h *Host) beginning {
-	return beginning{seen: takeFacts(h.FS, p.guardedPaths()), err: remember(h, p.Project, p.Repos)}
+	return beginning{seen: takeFacts(h.FS, p.guardedPaths()), err: remember(h, p.Project, known{p.Repos, p.Hidden})}
 }
 
 // changed names what is not as it was when the run began, and may be executed on the host later: protected paths, be they held by a
@@ -186,7 +185,7 @@ func (p *Plan) changed(h *Host, b beginning) ([]string, error) {
 		out = append(out, look.beyond)
 	}
 	slices.Sort(out)
-	return slices.Compact(out), remember(h, p.Project, look.repos)
+	return slices.Compact(out), remember(h, p.Project, known{repos: look.repos})
 }
 
 // ownedBy says whether a jail of that uid may have closed, and may open, a directory.

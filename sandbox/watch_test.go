@@ -122,7 +122,7 @@ func TestClosedByTheRun(t *testing.T) {
 
 func TestRepositoriesAreRemembered(t *testing.T) {
 	h, project := onDisk(t)
-	if err := remember(h, project, []string{project}); err != nil {
+	if err := remember(h, project, known{repos: []string{project}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(h.StateDir); err == nil {
@@ -132,12 +132,12 @@ func TestRepositoriesAreRemembered(t *testing.T) {
 		if err := os.MkdirAll(project+dir+"/.git", 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := remember(h, project, []string{project, project + dir}); err != nil { // as two runs at once do
+		if err := remember(h, project, known{repos: []string{project, project + dir}}); err != nil { // as two runs at once do
 			t.Fatal(err)
 		}
 	}
 	got, err := recall(h, h.FS, project)
-	if want := fmt.Sprint([]string{project + "/a", project + "/b"}); fmt.Sprint(got) != want || err != nil {
+	if want := fmt.Sprint([]string{project + "/a", project + "/b"}); fmt.Sprint(got.repos) != want || err != nil {
 		t.Errorf("recalled %v, %v, want %s", got, err, want)
 	}
 	if info, err := os.Stat(knownFile(h, project)); err != nil || info.Mode().Perm() != 0o600 {
@@ -146,10 +146,10 @@ func TestRepositoriesAreRemembered(t *testing.T) {
 	if err := os.RemoveAll(project + "/a"); err != nil {
 		t.Fatal(err)
 	}
-	if err := remember(h, project, []string{project}); err != nil {
+	if err := remember(h, project, known{repos: []string{project}}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := recall(h, h.FS, project); fmt.Sprint(got) != fmt.Sprint([]string{project + "/b"}) || err != nil {
+	if got, err := recall(h, h.FS, project); fmt.Sprint(got.repos) != fmt.Sprint([]string{project + "/b"}) || err != nil {
 		t.Errorf("after one is gone: %v, %v", got, err)
 	}
 	put(t, knownFile(h, project), "{")

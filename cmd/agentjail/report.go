@@ -97,6 +97,9 @@ func printReport(w io.Writer, r *sandbox.Report) error {
 	for _, path := range r.FS.DelayedExecution {
 		row("changed", "%s: during the run, and the host may execute it", path)
 	}
+	for _, path := range r.FS.HiddenChanged {
+		row("changed", "%s: no longer leads to what it hid", path)
+	}
 	return tw.Flush()
 }
 

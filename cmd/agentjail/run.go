@@ -93,6 +93,9 @@ func (a *app) tell(r *sandbox.Report) {
 	if len(r.FS.DelayedExecution) > 0 {
 		a.ui.warn("changed during the run, and the host may execute it: %s", strings.Join(printables(r.FS.DelayedExecution), ", "))
 	}
+	if len(r.FS.HiddenChanged) > 0 {
+		a.ui.warn("no longer leads to what it hid, which stays hidden: %s", strings.Join(printables(r.FS.HiddenChanged), ", "))
+	}
 	if line := refused(r); line != "" {
 		a.ui.note("%s; %s", line, quote("agentjail", "report", r.Session))
 	}
