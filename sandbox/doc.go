@@ -114,8 +114,9 @@
 // of these is named at the end of the run, when the content, mode, owner or number of names differs from the beginning's, for the
 // first 64 KiB of a file and directories of up to 1,024 entries; a hidden file is not. Between the plan and that beginning nobody looks.
 //
-// Repositories that nobody has found: of a project, the 256 nearest directories are descended into (repos.go). What one run has found
-// the next looks at directly, and a directory that cannot be read, or the first beyond the bound, stands in the plan's notes and, when
-// the run brought it about, at its end. Programs that git's config names are found by the words of the setting (gitconfig.go), not by
-// what a script of the user's does in turn, and the same goes for other tools: the list of protect.go is of names.
+// Repositories that nobody has found: of a project, the 256 nearest directories are descended into (repos.go), and none of those that
+// tools fill: node_modules, .venv, venv, __pycache__, target. What one run has found the next looks at directly, and a directory that
+// cannot be read, or the first beyond the bound, stands in the plan's notes and, when the run brought it about, at its end. Programs that
+// git's config names are found by the words of the setting (gitconfig.go), not by what a script of the user's does in turn, and the same
+// goes for other tools: the list of protect.go is of names.
 package sandbox

@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io/fs"
 	"path"
@@ -26,6 +24,9 @@ type guarded struct {
 var projectGuards = []guarded{
 	{path: ".gitmodules", why: "git clones and checks out what it names"},
 	{path: ".hg/hgrc", why: "Mercurial runs the hooks and extensions that it names"},
+	{path: ".hg/hgrc-not-shared", why: "Mercurial runs the hooks and extensions that it names"},
+	{path: ".hg/sharedpath", why: "Mercurial takes its hgrc from the repository that it names"},
+	{path: ".jj/repo/config.toml", why: "Jujutsu runs the tools that it names"},
 	{path: ".envrc", why: "direnv runs it on cd"},
 	{path: "mise.toml", why: "mise runs its hooks and sets its environment on cd"},
 	{path: ".mise.toml", why: "mise runs its hooks and sets its environment on cd"},
@@ -52,12 +53,21 @@ var projectGuards = []guarded{
 	{path: ".dir-locals-2.el", why: "emacs evaluates it"},
 	{path: ".gdbinit", why: "gdb runs it"},
 	{path: ".lldbinit", why: "lldb runs it"},
+	{path: ".pdbrc", why: "Python's debugger runs it"},
+	{path: ".irbrc", why: "Ruby's shell runs it"},
+	{path: ".pryrc", why: "Ruby's shell runs it"},
+	{path: ".iex.exs", why: "Elixir's shell runs it"},
+	{path: ".ghci", why: "Haskell's shell runs it"},
+	{path: ".ocamlinit", why: "OCaml's shell runs it"},
+	{path: ".Rprofile", why: "R runs it"},
+	{path: ".Renviron", why: "R runs the profile that it names"},
+	{path: ".octaverc", why: "Octave runs it"},
 	{path: ".husky", why: "git hooks"},
 	{path: ".githooks", why: "git hooks, where core.hooksPath says so"},
 	{path: ".pre-commit-config.yaml", why: "pre-commit runs its hooks"},
-	{path: "lefthook.yml", why: "lefthook runs its hooks"},
-	{path: "lefthook.yaml", why: "lefthook runs its hooks"},
-	{path: ".lefthook.yml", why: "lefthook runs its hooks"},
+	{path: "lefthook*.*", why: "lefthook runs its hooks"}, // -local, and four formats
+	{path: ".lefthook*.*", why: "lefthook runs its hooks"},
+	{path: ".config/lefthook*.*", why: "lefthook runs its hooks"},
 	{path: ".overcommit.yml", why: "overcommit runs its hooks"},
 	{path: ".claude/settings.json", why: "Claude Code runs its hooks and grants its permissions"},
 	{path: ".claude/settings.local.json", why: "Claude Code runs its hooks and grants its permissions"},
@@ -72,6 +82,7 @@ var projectGuards = []guarded{
 	{path: ".gemini", why: "Gemini CLI starts its MCP servers"},
 	{path: ".opencode", why: "opencode runs its plugins"},
 	{path: "opencode.json", why: "opencode starts its MCP servers"},
+	{path: "opencode.jsonc", why: "opencode starts its MCP servers"},
 	{path: ".aider.conf.yml", why: "aider runs its test and lint commands"},
 	{path: ".devcontainer", why: "editors build and start it"},
 	{path: ".devcontainer.json", why: "editors build and start it"},
@@ -90,6 +101,8 @@ var projectGuards = []guarded{
 	{path: ".bazelrc", why: "bazel obeys it"},
 	{path: ".github/workflows", why: "CI runs them, with its secrets"},
 	{path: ".github/actions", why: "CI runs them, with its secrets"},
+	{path: ".forgejo/workflows", why: "CI runs them, with its secrets"},
+	{path: ".gitea/workflows", why: "CI runs them, with its secrets"},
 	{path: ".gitlab-ci.yml", why: "CI runs it, with its secrets"},
 	{path: ".circleci", why: "CI runs it, with its secrets"},
 	{path: ".buildkite", why: "CI runs it, with its secrets"},
@@ -183,15 +196,17 @@ func (g *guards) excepted(label string) (is bool) {
 	return is
 }
 
-// guardMatching protects what matches a pattern in the project's top, and watches for more.
+// guardMatching protects what matches a pattern in its last part, and watches for more.
 func (g *guards) guardMatching(what guarded) {
 	if g.excepted(what.path) {
 		return
 	}
 	project := g.w.plan.Project
-	watch := Watch{Path: path.Join(project, what.path), Pattern: true, Known: matching(g.w.files, project, what.path), Why: what.why}
+	name := path.Join(project, what.path)
+	watch := Watch{Path: name, Pattern: true, Known: matching(g.w.files, path.Dir(name), path.Base(name)), Why: what.why}
 	for _, name := range watch.Known {
-		g.guard(project, path.Base(name), guarded{path: path.Base(name), why: what.why})
+		rel := strings.TrimPrefix(name, project+"/")
+		g.guard(project, rel, guarded{path: rel, why: what.why})
 	}
 	g.w.watch(watch)
 }
@@ -234,55 +249,6 @@ func (g *guards) blocked(name string, err error) {
 func (g *guards) writable(name string) bool {
 	m := g.w.tree.cover(name)
 	return m != nil && m.Kind == KindBind && !m.ReadOnly && !m.Own
-}
-
-// shield binds a place read-only where the jail could write to it, and looks at what lies directly in it: a hook is often a link to
-// a script in the project, and a second hard link is another way to the same bytes.
-func (g *guards) shield(p place, why string) {
-	m := g.w.tree.cover(p.path)
-	if !g.writable(p.path) || p.path == m.Target {
-		return
-	}
-	mount := Mount{Kind: KindBind, Source: p.path, Target: p.path, ReadOnly: true, IDMap: m.IDMap, Why: why}
-	g.w.tree.add(pins(m.Target, p.path)...)
-	g.w.tree.add(mount)
-	if !p.info.IsDir() {
-		g.watchHardLink(p, why)
-		return
-	}
-	entries, err := g.w.files.ReadDir(p.path, 256)
-	if err != nil {
-		g.blocked(p.path, err)
-		return
-	}
-	for _, e := range entries {
-		name := path.Join(p.path, e.Name())
-		switch {
-		case e.Type()&fs.ModeSymlink != 0:
-			if to, err := follow(g.w.files, name); err == nil {
-				g.shield(to, why+" (through "+name+")")
-			} else if g.writable(to.path) {
-				g.w.watch(Watch{Path: to.path, Why: why + " (through " + name + ")"})
-			}
-		case e.Type().IsRegular():
-			if info, err := g.w.files.Lstat(name); err == nil {
-				g.watchHardLink(place{path: name, info: info}, why)
-			}
-		}
-	}
-}
-
-// watchHardLink watches the content of a file that has another name: a mount protects a name, not an inode.
-func (g *guards) watchHardLink(p place, why string) {
-	st, ok := p.info.Sys().(*syscall.Stat_t)
-	const most = 16 << 20
-	if !ok || st.Nlink < 2 || p.info.Size() > most {
-		return
-	}
-	if data, err := g.w.files.ReadFile(p.path, most); err == nil {
-		sum := sha256.Sum256(data)
-		g.w.watch(Watch{Path: p.path, Sum: hex.EncodeToString(sum[:]), Why: why + "; the file has a second name"})
-	}
 }
 
 // watch adds a path once.

@@ -167,9 +167,10 @@ func TestMatchParts(t *testing.T) {
 }
 
 func TestPatternsAreProtected(t *testing.T) {
-	h := user(t, "/home/u/p", repoAt("/home/u/p")+"/home/u/p/a.code-workspace\n/home/u/p/sub/b.code-workspace\n")
+	h := user(t, "/home/u/p", repoAt("/home/u/p")+"/home/u/p/a.code-workspace\n/home/u/p/sub/b.code-workspace\n/home/u/p/.config/lefthook-local.toml\n")
 	got := plan(t, h, &profiles.Profile{}, Request{})
-	wantBinds(t, got, map[string]string{"/home/u/p/a.code-workspace": "ro", "/home/u/p/sub/b.code-workspace": "--"})
+	wantBinds(t, got, map[string]string{"/home/u/p/a.code-workspace": "ro", "/home/u/p/sub/b.code-workspace": "--",
+		"/home/u/p/.config/lefthook-local.toml": "ro"})
 	w := got.watched("/home/u/p/*.code-workspace")
 	if w == nil || !w.Pattern {
 		t.Fatalf("watched as %+v", w)

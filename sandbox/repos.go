@@ -14,7 +14,7 @@ const (
 	maxGitFile   = 64 << 10 // bytes of a .git file, a config, a .gitmodules
 )
 
-// skippedDirs are not searched: they are large, made by tools, and nobody runs git in them.
+// skippedDirs are not searched, but for being repositories themselves: they are large, made by tools, and nobody runs git in them.
 var skippedDirs = []string{".git", "node_modules", ".venv", "venv", "__pycache__", "target"}
 
 // isGitDir says whether dir looks to git like a repository (setup.c, is_git_directory).
@@ -122,7 +122,11 @@ func (l *repoLook) dir(f Files, at string, queue []string) []string {
 	for _, e := range entries {
 		l.file(at, e)
 		switch name := path.Join(at, e.Name()); {
-		case !e.IsDir() || slices.Contains(skippedDirs, e.Name()):
+		case !e.IsDir():
+		case slices.Contains(skippedDirs, e.Name()):
+			if _, err := f.Lstat(path.Join(name, ".git")); err == nil {
+				l.found(name)
+			}
 		case len(queue) < maxRepoReads:
 			queue = append(queue, name)
 		default:

@@ -59,6 +59,7 @@ func TestChangesAreNamed(t *testing.T) {
 		}, ".vscode"},
 		{"a missing path, made", replace("/.exrc", ""), ".exrc"},
 		{"a workspace, made", replace("/x.code-workspace", ""), "x.code-workspace"},
+		{"a repository in place of what a tool made", func(p string) error { return os.MkdirAll(p+"/target/.git", 0o755) }, "target"},
 		{"a repository, made", func(p string) error { return os.MkdirAll(p+"/n/.git", 0o755) }, "n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
