@@ -61,6 +61,7 @@ type run struct {
 	control  *control
 	begin    func() beginning // what the protected paths were; looked at once
 	forgot   error            // what could not be kept for the next run
+	umask    int              // the caller's
 }
 
 // Run makes the jail that the plan describes, runs the command in it and returns when all of it is gone. The error is an *Error
@@ -78,6 +79,8 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 	settled := time.AfterFunc(settleTime, settle)
 	defer settled.Stop()
 	r := &run{plan: plan, host: host, opts: opts, log: opts.Log}
+	r.umask = unix.Umask(0o077) // the caller's is for what the command makes
+	defer unix.Umask(r.umask)
 	r.begin = sync.OnceValue(func() beginning { return plan.begin(host) })
 	r.report = &Report{Version: 1, Session: newSession(), Name: plan.Name, Profile: plan.Profile, Project: plan.Project, Command: plan.Command.Argv,
 		Started: time.Now(), Degraded: []string{}, Secrets: []egress.SecretCount{},
@@ -253,11 +256,9 @@ func (r *run) startCommand() error {
 	if err != nil {
 		return &Error{Step: StepSeccomp, Err: err}
 	}
-	umask := unix.Umask(0)
-	unix.Umask(umask)
 	c := r.plan.Command
 	start := &initStart{Path: c.Path, Argv: c.Argv, Dir: c.Dir, UID: r.plan.Identity.UID, GID: r.plan.Identity.GID,
-		Rlimits: r.cgroup.rlimits(), Filter: filter, Umask: umask}
+		Rlimits: r.cgroup.rlimits(), Filter: filter, Umask: r.umask}
 	for _, v := range c.Env {
 		start.Env = append(start.Env, v.Name+"="+r.secrets.environ(v))
 	}

@@ -60,6 +60,9 @@ func (r *recordFile) open() error {
 func (r *recordFile) create() (*os.File, string, error) {
 	temporary := ".agentjail-report-" + rand.Text()
 	f, err := r.dir.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		_ = f.Chmod(0o600) // the umask may have taken these too; FAT has none
+	}
 	return f, temporary, err
 }
 
