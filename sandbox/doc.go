@@ -102,8 +102,7 @@
 // and code it writes there runs outside when the user runs it (the report names only the places that tools run by themselves).
 // A file of the project that was set-id, or had file capabilities, before the run, and is the caller's own: write(2) takes the bits away, a
 // shared mapping does not (Linux 6.18, ext4), so that whoever executes it later executes what the command put there, with the caller's
-// rights. Of a project that root owns such files are read-only (setid.go), those that are found: the first 8,192 files of the 640 directories
-// in which repositories are looked for. Directories that --rw adds are not searched.
+// rights. Of a project that root owns such files are read-only (setid.go). Directories that --rw adds are not searched.
 // A UNIX socket in the project, and what the program of the user's that listens there gives away. The caller's supplementary groups,
 // which an unprivileged process cannot drop: a bound file that is readable through one stays readable. Disk space in the project.
 //

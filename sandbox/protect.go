@@ -143,6 +143,7 @@ func (w *planner) protect() error {
 		g.guard(w.plan.Project, p.path, p)
 	}
 	g.repositories()
+	g.setID()
 	for _, it := range w.profile.FS.Protect {
 		rel, err := w.inProject(it)
 		if err != nil {

@@ -42,10 +42,6 @@ type repoLook struct {
 	repos  []string
 	closed []string // directories that cannot be read
 	beyond string   // the first directory that was not looked at for there being too many; "" when there was none
-
-	wantFiles bool
-	files     []string // the regular files in the directories that were read
-	cut       string   // the first that is left out of files
 }
 
 func (l *repoLook) found(dir string) {
@@ -68,8 +64,8 @@ func (l *repoLook) past(dir string) {
 // repositories themselves, and the submodules of .gitmodules. Those that are known are looked at directly. It descends into at most 256
 // directories, nearest first, so that it costs the same in a project of any size; what lies further away is not found, and the
 // first of that is named.
-func lookForRepos(project string, known []string, f Files, wantFiles bool) *repoLook {
-	look := &repoLook{wantFiles: wantFiles}
+func lookForRepos(project string, known []string, f Files) *repoLook {
+	look := new(repoLook)
 	for _, dir := range append([]string{project}, known...) {
 		if within(dir, project) && isRepo(f, dir) {
 			look.found(dir)
@@ -120,7 +116,6 @@ func (l *repoLook) dir(f Files, at string, queue []string) []string {
 		return queue
 	}
 	for _, e := range entries {
-		l.file(at, e)
 		switch name := path.Join(at, e.Name()); {
 		case !e.IsDir():
 		case slices.Contains(skippedDirs, e.Name()):
