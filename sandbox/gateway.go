@@ -99,6 +99,7 @@ func (g *gateway) act(m *message) error {
 	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte(limit), 0); err != nil {
 		return &Error{Step: StepUserNamespace, Err: err}
 	}
+	spareThreads()
 	if g.jail, err = startContainer(s, stdio, initSock, exe, g.link.Path()); err != nil {
 		return &Error{Step: StepContainer, Err: err}
 	}

@@ -39,7 +39,10 @@ func startGateway(id Identity, h *Host, door bool) (*gatewayProcess, error) {
 		SysProcAttr: id.mapped(h, unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWPID)}
 	g.cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	g.cmd.SysProcAttr.Setsid = true // the keys of the caller's terminal are not for it
-	if err := g.cmd.Start(); err != nil {
+	restore := reserveProcesses()
+	err = g.cmd.Start()
+	restore()
+	if err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWNET|CLONE_NEWPID): %w", err)
 	}
@@ -60,6 +63,18 @@ func (id Identity) mapped(h *Host, flags uintptr) *syscall.SysProcAttr {
 		attr.Credential = &syscall.Credential{NoSetGroups: !attr.GidMappingsEnableSetgroups}
 	}
 	return attr
+}
+
+// reserveProcesses has the jail stop short of the user's limit on processes, so that a fork bomb in it leaves some to us: what holds for
+// all of a user namespace is the limit of whoever made it (enforced_nproc_rlimit in the kernel; Linux 5.14). restore ends that for us.
+func reserveProcesses() (restore func()) {
+	const reserve = 64
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &l); err != nil || l.Cur == unix.RLIM_INFINITY {
+		return func() {}
+	}
+	unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: l.Cur - min(reserve, l.Cur/4), Max: l.Max})
+	return func() { unix.Setrlimit(unix.RLIMIT_NPROC, &l) }
 }
 
 func (g *gatewayProcess) pid() int { return g.cmd.Process.Pid }

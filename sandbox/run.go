@@ -124,6 +124,7 @@ func (r *run) launch(ctx context.Context) error {
 		return r.explain(StepUserNamespace, err)
 	}
 	go r.begin()
+	spareThreads()
 	if r.secrets, err = r.openSecrets(ctx); err != nil {
 		return err
 	}

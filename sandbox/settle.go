@@ -3,9 +3,11 @@ package sandbox
 import (
 	"bufio"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,4 +62,23 @@ func mapping(text string) []byte {
 	}
 	address := uintptr(start)
 	return unsafe.Slice(*(**byte)(unsafe.Pointer(&address)), end-start) // no memory of Go's: the collector does not move it
+}
+
+// spareThreads has the runtime make threads while the machine gives any: it keeps the idle ones. Go ends a process that needs another and
+// gets none (pthread_create(3), EAGAIN), and a fork bomb in some jail of the user's must not end the others.
+func spareThreads() {
+	const spare = 4 // what a collection on two processors and a read on each may want at once
+	var up sync.WaitGroup
+	up.Add(spare)
+	release := make(chan struct{})
+	for range spare {
+		go func() {
+			runtime.LockOSThread()
+			up.Done()
+			<-release
+			runtime.UnlockOSThread()
+		}()
+	}
+	up.Wait()
+	close(release)
 }
