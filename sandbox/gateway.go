@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -99,6 +100,9 @@ func (g *gateway) act(m *message) error {
 	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte(limit), 0); err != nil {
 		return &Error{Step: StepUserNamespace, Err: err}
 	}
+	if err := halfInotify(); err != nil {
+		return &Error{Step: StepUserNamespace, Err: err}
+	}
 	spareThreads()
 	if g.jail, err = startContainer(s, stdio, initSock, exe, g.link.Path()); err != nil {
 		return &Error{Step: StepContainer, Err: err}
@@ -116,6 +120,24 @@ func (g *gateway) act(m *message) error {
 			os.Exit(exitFailed)
 		}
 	}()
+	return nil
+}
+
+// halfInotify leaves half of what the user has of inotify(7) to the user's other programs: 128 instances are soon taken.
+func halfInotify() error {
+	for _, name := range []string{"instances", "watches"} {
+		b, err := os.ReadFile("/proc/sys/fs/inotify/max_user_" + name)
+		if err != nil {
+			continue // no inotify in this kernel
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			return fmt.Errorf("max_user_%s: %w", name, err)
+		}
+		if err := os.WriteFile("/proc/sys/user/max_inotify_"+name, []byte(strconv.Itoa(n/2)), 0); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
