@@ -52,7 +52,7 @@ func (a *app) selftest(ctx context.Context) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	options := selftest.Options{Profiles: a.flags.profiles, ConfigHome: filepath.Dir(host.ConfigDir)}
-	if progress := term.IsTerminal(int(a.Err.Fd())) && !a.flags.out.quiet; progress {
+	if term.IsTerminal(int(a.Err.Fd())) {
 		options.Progress = func(done, of int) { fmt.Fprintf(a.Err, "\r%d of %d", done, of) }
 		defer fmt.Fprint(a.Err, "\r\x1b[K")
 	}

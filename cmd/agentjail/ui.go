@@ -23,7 +23,8 @@ import (
 //     An error is one "error:" line and, when there is something to do about it, one "hint:" line.
 //   - A hint is a command to paste whenever one exists, quoted for the shell.
 //   - Nothing asks. agentjail runs in CI and under other programs: a question there is a hang.
-//   - No colours, no progress bars, no time stamps (but in --debug): the terminal is the command's.
+//   - No colours, no progress bars, no time stamps (but in --debug): the terminal is the command's. selftest, which has no command,
+//     counts.
 //   - Text that is not ours (names of hosts, paths, anything that a command or a repository can choose) is printed escaped: it
 //     moves no cursor, sets no title, and forges no line of ours.
 //   - --quiet drops notes and warnings, never errors.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 )
 
 // dialTime bounds each step of a conversation. In a jail an address that cannot be reached says so at once.
-const dialTime = 2 * time.Second
+const dialTime = 10 * time.Second
 
 func networkAttempts() []attempt {
 	list := []attempt{
@@ -31,13 +33,11 @@ func networkAttempts() []attempt {
 			return talk(t, "tcp", net.JoinHostPort("127.8.8.8", itoa(t.Port)))
 		}},
 		{name: "host-loopback-udp", why: "the servers that listen for the machine's own users", do: func(t *target) error { return talk(t, "udp", t.UDP) }},
-		{name: "agent-socket", why: "the signatures of an ssh-agent", do: func(t *target) error { return talk(t, "unix", t.Agent) }},
+		{name: "agent-socket", why: "the signatures of an ssh-agent", do: func(t *target) error {
+			return viaDirectory(t.Agent, func(name string) error { return talk(t, "unix", name) })
+		}},
 		{name: "agent-socket-datagram", why: "messages to a socket of the user's session", do: func(t *target) error {
-			conn, err := net.Dial("unixgram", t.Agent+".dgram")
-			if err == nil {
-				conn.Close()
-			}
-			return err
+			return viaDirectory(t.Agent+".dgram", func(name string) error { return connects("unixgram", name) })
 		}},
 		{name: "abstract-socket", why: "the sockets of the user's session that have no file", do: func(t *target) error {
 			return talk(t, "unix", "@"+t.Abstract)
@@ -100,6 +100,24 @@ func talk(t *target, network, address string) error {
 	}
 	defer conn.Close()
 	return ask(conn, "GET / HTTP/1.1\r\nHost: selftest.example\r\n\r\n", t.Token)
+}
+
+// viaDirectory gives a socket a short name: sun_path has 108 bytes (unix(7)), and a temporary directory's name may have more.
+func viaDirectory(name string, act func(string) error) error {
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return act(filepath.Join("/proc/self/fd", itoa(int(dir.Fd())), filepath.Base(name)))
+}
+
+func connects(network, address string) error {
+	conn, err := net.DialTimeout(network, address, dialTime)
+	if err == nil {
+		conn.Close()
+	}
+	return err
 }
 
 // ask is nil when the answer to a question has the token in it.

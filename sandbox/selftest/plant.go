@@ -5,14 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // ground is the directory of a run and what is planted beside it.
@@ -166,10 +163,18 @@ func (g *ground) serve() error {
 		return err
 	}
 	t.UDP, t.Agent = datagrams.String(), filepath.Join(g.dir, "agent")
-	if _, err := g.server.listen("unix", t.Agent, nil); err != nil {
+	err = viaDirectory(t.Agent, func(name string) error {
+		_, err := g.server.listen("unix", name, nil)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if _, err := g.server.listenPacket("unixgram", t.Agent+".dgram"); err != nil {
+	err = viaDirectory(t.Agent+".dgram", func(name string) error {
+		_, err := g.server.listenPacket("unixgram", name)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if _, err := g.server.listen("unix", "@"+t.Abstract, nil); err != nil {
@@ -214,43 +219,4 @@ func account() string {
 		}
 	}
 	return "no account but the caller's"
-}
-
-// copySelf makes a copy of the running binary, under the name that Reexec knows.
-func copySelf(name string) error {
-	in, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if e := out.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Chmod(name, 0o755) // whatever the umask
-	}
-	return err
-}
-
-// pty opens a terminal of the host's.
-func pty() (master, slave *os.File, err error) {
-	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		return nil, nil, err
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err == nil {
-		slave, err = os.OpenFile("/dev/pts/"+itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	}
-	if err != nil {
-		master.Close()
-	}
-	return master, slave, err
 }

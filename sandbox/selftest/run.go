@@ -6,14 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,10 +51,11 @@ func run(ctx context.Context, o Options, g *ground) (*Report, error) {
 	if o.only != nil {
 		r.all = slices.DeleteFunc(r.all, func(a attempt) bool { return !o.only(a) })
 	}
-	if err := r.everything(ctx); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
+	err := r.everything(ctx)
+	if cause := context.Cause(ctx); cause != nil { // what has been answered by then is no report
+		err = cause
+	}
+	if err != nil {
 		return nil, err
 	}
 	report := judge(r.all, r.answers[roleAttack], r.answers["control"])
@@ -185,96 +183,6 @@ func failed(err error, said *bytes.Buffer) error {
 		}
 	}
 	return e
-}
-
-// command makes the process of a runner, in a jail where its role says so.
-func (r *running) command(ctx context.Context, role string, j job, stdin *os.File) (*exec.Cmd, *bytes.Buffer, error) {
-	arg, err := json.Marshal(j)
-	if err != nil {
-		return nil, nil, err
-	}
-	tree := map[string]string{roleAttack: roleAttack, roleOther: roleOther}[role]
-	if tree == "" {
-		tree = roleOutside
-	}
-	path, argv := r.program, []string{Name, role, string(arg)}
-	attr := &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setsid: true} // the keys of the caller's terminal are for Run alone
-	if role == roleAttack || role == roleOther {
-		flags := []string{}
-		for _, p := range append(slices.Clone(r.profiles()), filepath.Join(r.dir, role+".toml")) {
-			flags = append(flags, "--profile", p)
-		}
-		tty := "never"
-		if stdin != nil && role == roleAttack {
-			tty = "always"
-		}
-		flags = append(flags, "--project", j.Target.Project, "--tty", tty, "--", r.program, role, string(arg))
-		path, argv = "/proc/self/exe", r.launch(flags)
-		if filepath.IsAbs(argv[0]) {
-			path = argv[0]
-		}
-	}
-	if role == roleNamespace {
-		attr = ruler()
-	}
-	if stdin != nil && role != roleOther {
-		attr.Setctty = true
-	}
-	said := new(bytes.Buffer)
-	cmd := exec.CommandContext(ctx, path)
-	cmd.Args, cmd.SysProcAttr, cmd.Stderr = argv, attr, said
-	if stdin != nil {
-		cmd.Stdin = stdin
-	}
-	cmd.Env = append(os.Environ(), "HOME="+filepath.Join(r.dir, tree, "home"), "XDG_STATE_HOME="+r.shared.State, "XDG_CONFIG_HOME="+r.ConfigHome,
-		"SSH_AUTH_SOCK="+r.shared.Agent, keyVariable+"="+r.keys[tree])
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 3 * time.Second
-	return cmd, said, nil
-}
-
-// ruler is how a process is started that is root of a user namespace of its own.
-func ruler() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
-		Pdeathsig: unix.SIGKILL, Setsid: true,
-		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS |
-			unix.CLONE_NEWCGROUP,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-}
-
-func (r *running) profiles() []string {
-	if len(r.Profiles) == 0 {
-		return []string{"default"}
-	}
-	return r.Profiles
-}
-
-// inherited are descriptors that a careless caller leaves open: a directory and a connection.
-func (r *running) inherited(t target) ([]*os.File, error) {
-	dir, err := os.Open(t.Home)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := net.Dial("tcp", r.shared.TCP)
-	if err != nil {
-		dir.Close()
-		return nil, err
-	}
-	defer conn.Close()
-	file, err := conn.(*net.TCPConn).File()
-	if err != nil {
-		dir.Close()
-		return nil, err
-	}
-	return []*os.File{dir, file}, nil
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }
 
 // collect keeps a runner's answers until it has no more.

@@ -39,6 +39,9 @@ func (s *server) listen(network, address string, cert *tls.Certificate) (net.Add
 	if err != nil {
 		return nil, err
 	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // its name may be that of a descriptor which is another's by then; the directory goes with all that is in it
+	}
 	addr := l.Addr()
 	if cert != nil {
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"}})

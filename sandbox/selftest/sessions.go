@@ -27,16 +27,7 @@ func sessionAttempts() []attempt {
 			return opens(filepath.Join(t.Other.Record, "audit.jsonl"), os.O_WRONLY|os.O_APPEND)(t)
 		}},
 		{name: "control-socket", why: "orders to another session's launcher", do: func(t *target) error {
-			dir, err := os.Open(t.Other.Record) // sun_path is short (unix(7))
-			if err != nil {
-				return err
-			}
-			defer dir.Close()
-			conn, err := net.Dial("unix", filepath.Join("/proc/self/fd", itoa(int(dir.Fd())), "control"))
-			if err == nil {
-				conn.Close()
-			}
-			return err
+			return viaDirectory(filepath.Join(t.Other.Record, "control"), func(name string) error { return connects("unix", name) })
 		}},
 		{name: "launcher-signal", why: "the end of another session", do: launcher(func(pid int) error { return unix.Kill(pid, 0) })},
 		{name: "launcher-priority", why: "less processor time for another session", do: launcher(func(pid int) error {
