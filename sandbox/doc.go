@@ -30,7 +30,8 @@
 //
 // # Order of acts
 //
-//  1. The caller's descriptors are looked at (stdio.go): a directory ends the run before anything exists.
+//  1. The caller's descriptors are looked at (stdio.go): a directory ends the run before anything exists. What comes out of the jail is
+//     carried by the launcher, to its last byte when the jail is dead; a signal or the wall-time limit ends the wait for a slow reader.
 //  2. The session's record is opened, its first line is written and room for the report is taken (audit.go): a run that cannot be
 //     recorded does not begin, and one whose next event cannot be written is ended there and then, behind walls that stand to its end.
 //  3. The gateway is cloned: its start takes longest, and it makes N1 and the cable beside what follows. Then it waits for its acts on a
@@ -65,7 +66,7 @@
 //   - network namespace: every address but the door's; the host's loopback and abstract sockets.
 //   - the door (package egress): names that no rule allows, addresses that are not public, requests whose parts disagree.
 //   - seccomp (package seccomp): system calls outside an allowlist; other socket families, keyring, tracing, mounting, io_uring.
-//   - stdio: descriptors that are more than a stream of bytes, and the caller's terminal.
+//   - stdio: descriptors that are more than a stream of bytes, what others write to a pipe on stdout, and the caller's terminal.
 //   - limits: memory, processes and processor time where the machine lets us (cgroup*.go); open files, cores and tmpfs sizes always.
 //
 // A wall that cannot stand ends the run. The user may name one that may fall (--allow-degraded); the report then says so.
@@ -103,6 +104,8 @@
 // A file of the project that was set-id, or had file capabilities, before the run, and is the caller's own: write(2) takes the bits away, a
 // shared mapping does not (Linux 6.18, ext4), so that whoever executes it later executes what the command put there, with the caller's
 // rights. Of a project that root owns such files are read-only (setid.go). Directories that --rw adds are not searched.
+// A pipe or FIFO on stdin is the command's to read to its end and, reopened, to write to: who reads on after it reads what the command
+// wrote (stdio.go says why it is not copied).
 // A UNIX socket in the project, and what the program of the user's that listens there gives away. The caller's supplementary groups,
 // which an unprivileged process cannot drop: a bound file that is readable through one stays readable. Disk space in the project.
 //

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -25,16 +26,14 @@ func newSession() string {
 }
 
 // end takes everything down, in the reverse order of its making, and completes the report.
-func (r *run) end(err error) error {
+func (r *run) end(ctx context.Context, err error) error {
 	r.gateway.kill()
 	if r.init.channel != nil {
 		r.init.Close()
 	}
-	if r.streams != nil {
-		r.streams.close()
-		r.streams.outputs.Wait() // the last writer is dead
+	if lost := r.drain(ctx); err == nil {
+		err = lost
 	}
-	r.terminal.drain()
 	r.terminal.restore()
 	r.control.close()
 	r.door.close()
@@ -65,8 +64,11 @@ func (r *run) end(err error) error {
 func (r *run) close(err error) error {
 	r.report.Finished = time.Now()
 	if e, ok := errors.AsType[*Error](err); ok {
-		r.report.EndedBy = "error"
-		r.report.ExitCode = exitCode(e)
+		// A command that says by itself that it failed keeps its status when its output could not be written.
+		if e.Step != StepStdio || r.report.ExitCode == 0 {
+			r.report.EndedBy = "error"
+			r.report.ExitCode = exitCode(e)
+		}
 		r.report.Error = &ReportError{Step: e.Step, Message: e.Err.Error(), Hint: e.Hint}
 	}
 	if r.audit == nil {
@@ -170,6 +172,3 @@ func groupNames(groups []Setting) []string {
 	}
 	return names
 }
-
-// separate says whether one of the child's streams has a descriptor of its own beside the terminal.
-func (st *streams) separate(i int) bool { return st.child[i] != st.child[0] }

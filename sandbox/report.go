@@ -30,6 +30,8 @@ type Report struct {
 	Secrets    []egress.SecretCount `json:"secrets"`
 
 	Interrupt Interrupt `json:"-"`
+	// Unread is set when the wait for the reader of the command's last output was ended: who writes there may wait as long.
+	Unread bool `json:"-"`
 }
 
 // Interrupt is the SIGINT or SIGQUIT of the user's that the command died of, 0 when it ended otherwise. A shell goes by it to end the

@@ -24,7 +24,8 @@ import (
 // Options are what a run needs beside its plan.
 type Options struct {
 	Stdio
-	Log *slog.Logger // nil: silence
+	Log     *slog.Logger   // nil: silence
+	Signals chan os.Signal // of CatchSignals; nil: Run passes on what comes after its beginning
 }
 
 // launchTimeout bounds the set-up. It takes 20 ms on an idle laptop; a machine that needs a minute is broken in a way that a message
@@ -50,7 +51,9 @@ type run struct {
 	streams  *streams
 	terminal *terminal // nil without one
 	signals  chan os.Signal
+	wall     <-chan time.Time
 	sent     syscall.Signal // the last SIGINT or SIGQUIT that was sent to us
+	passed   syscall.Signal // the last signal that was passed on
 	told     bool           // SIGTSTP was sent to us: we stop when the command has
 	own      bool           // the next SIGTSTP is the one that we send to our group
 	init     initChannel
@@ -88,13 +91,13 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 		FS:  ReportFS{Quarantined: []string{}, DelayedExecution: []string{}}}
 
 	var stop func()
-	r.signals, stop = watchSignals()
+	r.signals, stop = watchSignals(opts.Signals)
 	defer stop()
 	err := r.launch(ctx)
 	if err == nil {
 		err = r.supervise(ctx)
 	}
-	err = r.end(err)
+	err = r.end(ctx, err)
 	return r.report, err
 }
 
@@ -282,8 +285,8 @@ func (r *run) supervise(ctx context.Context) error {
 	fromInit, fromGateway := receiveAll(r.init.receive), receiveAll(r.gateway.channel.receive)
 	deadline := time.NewTimer(launchTimeout)
 	defer deadline.Stop()
-	var wall, grace <-chan time.Time
 	var failure error
+	var grace <-chan time.Time
 	running, exited := false, false
 	for {
 		select {
@@ -298,7 +301,7 @@ func (r *run) supervise(ctx context.Context) error {
 			case m.failed != nil:
 				failure = r.explain(m.failed.step(), r.command(m.failed))
 			case m.terminal != nil:
-				if err := r.terminal.relay(m.terminal); err != nil {
+				if err := r.terminal.relay(m.terminal, r.streams.over[0]); err != nil {
 					return r.explain(StepTerminal, err)
 				}
 			case m.running:
@@ -306,9 +309,7 @@ func (r *run) supervise(ctx context.Context) error {
 				deadline.Stop()
 				r.streams.close()
 				if d := r.plan.wall(); d > 0 {
-					t := time.NewTimer(d)
-					defer t.Stop()
-					wall = t.C
+					r.wall = time.After(d)
 				}
 			case m.stopped:
 				r.stopped()
@@ -327,12 +328,10 @@ func (r *run) supervise(ctx context.Context) error {
 			r.handle(s)
 		case <-deadline.C:
 			return &Error{Step: StepInit, Err: fmt.Errorf("the jail was not ready after %v", launchTimeout), Hint: "agentjail doctor"}
-		case <-wall:
+		case <-r.wall:
 			r.limitHit("wall")
 			r.forward(unix.SIGTERM, false)
-			t := time.NewTimer(termGrace)
-			defer t.Stop()
-			grace = t.C
+			grace = time.After(termGrace)
 		case <-grace:
 			return nil
 		case err := <-r.audit.failed:

@@ -11,12 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// CatchSignals keeps for the command, as its caller's first act, the signals that Go's runtime would drop or answer with its stacks (os/signal).
+// The others end a process that has no jail yet, as they should. [Options] takes what it gives; signal.Stop undoes it.
+func CatchSignals() chan os.Signal {
+	signals := make(chan os.Signal, 32)
+	signal.Notify(signals, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	return signals
+}
+
 // watchSignals catches what the launcher passes on to the command. SIGPIPE is caught so that it does not end us (os/signal): a
-// reader that is gone is the command's affair.
-func watchSignals() (signals chan os.Signal, stop func()) {
-	signals = make(chan os.Signal, 32)
-	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTSTP, unix.SIGCONT,
-		unix.SIGWINCH, unix.SIGPIPE)
+// reader that is gone is the command's affair, and it gets a SIGPIPE of its own.
+func watchSignals(signals chan os.Signal) (_ chan os.Signal, stop func()) {
+	if signals == nil {
+		signals = CatchSignals()
+	}
+	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH, unix.SIGPIPE)
 	return signals, func() { signal.Stop(signals) }
 }
 
@@ -54,6 +63,9 @@ func (r *run) handle(s os.Signal) {
 }
 
 func (r *run) forward(s syscall.Signal, group bool) {
+	if s != unix.SIGCONT {
+		r.passed = s
+	}
 	// An init that is gone is about to be noticed.
 	r.init.signal(s, group)
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -87,7 +88,7 @@ func TestStreamsHandInNothingButPipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	st.close()
-	st.outputs.Wait()
+	await(t, st)
 	socket.Close()
 	if got, _ := os.ReadFile(out); !bytes.Equal(got, want) {
 		t.Errorf("%d bytes came out of %d", len(got), len(want))
@@ -97,16 +98,102 @@ func TestStreamsHandInNothingButPipes(t *testing.T) {
 	}
 }
 
-func TestStreamsPassPipes(t *testing.T) {
-	r, _ := pipe(t)
-	_, w := pipe(t)
-	st, err := newStreams(Stdio{r, w, w}, false)
+// await waits for what the jail wrote.
+func await(t *testing.T, st *streams) {
+	t.Helper()
+	for _, r := range st.relays {
+		<-r.done
+		if r.err != nil {
+			t.Error(r.err)
+		}
+	}
+}
+
+// A pipe that the jail held could be emptied of what others write to it, and made not to block for all.
+func TestStreamsKeepThePipesFlags(t *testing.T) {
+	in, fed := pipe(t)
+	read, out := pipe(t)
+	st, err := newStreams(Stdio{in, out, out}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.close()
-	if st.child != [3]*os.File{r, w, w} {
-		t.Error("a pipe was copied through another")
+	if sameFile(st.child[1], out) {
+		t.Error("stdout is the caller's pipe")
+	}
+	if !sameFile(st.child[0], in) {
+		t.Error("stdin is copied: what the copy reads is missing from whoever reads on")
+	}
+	if st.child[1] != st.child[2] {
+		t.Error("one pipe has become two, and the order of what is written to both is lost")
+	}
+	unix.SetNonblock(int(in.Fd()), false)
+	unix.SetNonblock(int(st.child[0].Fd()), true)
+	if flags, err := unix.FcntlInt(in.Fd(), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
+		t.Errorf("the caller's stdin has flags %o, %v", flags, err)
+	}
+	fed.WriteString("through")
+	buf := make([]byte, 7)
+	if _, err := io.ReadFull(st.child[0], buf); err != nil {
+		t.Error(err)
+	}
+	st.child[1].Write(buf)
+	if _, err := io.ReadFull(read, buf); err != nil || string(buf) != "through" {
+		t.Errorf("%q, %v", buf, err)
+	}
+	st.close()
+	await(t, st)
+}
+
+// The jail is dead, and somebody else whom it gave its stdout still has it.
+func TestRelayEndsWithTheJail(t *testing.T) {
+	dir := t.TempDir()
+	null := open(t, os.DevNull, os.O_RDWR)
+	_, full := pipe(t) // nobody reads, and one byte fits: what the jail leaves has to wait for no room
+	for name, out := range map[string]*os.File{"file": open(t, filepath.Join(dir, "out"), os.O_CREATE|os.O_RDWR), "pipe": full} {
+		st, err := newStreams(Stdio{null, out, null}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, err := unix.FcntlInt(st.child[1].Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.child[1].WriteString("left")
+		st.close()
+		st.over[1].Close()
+		await(t, st)
+		if _, err := unix.Write(held, []byte("later")); err != unix.EPIPE {
+			t.Errorf("%s: a write after the end: %v", name, err)
+		}
+		unix.Close(held)
+	}
+	if got, _ := os.ReadFile(filepath.Join(dir, "out")); string(got) != "left" {
+		t.Errorf("%q came out", got)
+	}
+}
+
+func TestRelayTellsWhatIsLost(t *testing.T) {
+	null := open(t, os.DevNull, os.O_RDWR)
+	gone, closed := pipe(t)
+	gone.Close()
+	for _, test := range []struct {
+		out  *os.File
+		want error
+	}{{open(t, "/dev/full", os.O_WRONLY), unix.ENOSPC}, {closed, nil}} {
+		st, err := newStreams(Stdio{null, test.out, null}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.child[1].WriteString("x")
+		r := st.relays[0]
+		<-r.done // the command's end is not waited for
+		if !errors.Is(r.err, test.want) {
+			t.Errorf("%s: %v, want %v", test.out.Name(), r.err, test.want)
+		}
+		if _, err := st.child[1].WriteString("y"); !errors.Is(err, unix.EPIPE) {
+			t.Errorf("%s: the command's next write: %v", test.out.Name(), err)
+		}
+		st.close()
 	}
 }
 
@@ -128,6 +215,6 @@ func TestStreamsOfOneFileAreOnePipe(t *testing.T) {
 			t.Errorf("stderr to %s: one pipe is %v", test.err.Name(), same)
 		}
 		st.close()
-		st.outputs.Wait()
+		await(t, st)
 	}
 }

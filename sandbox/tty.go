@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,9 +19,9 @@ type terminal struct {
 	mu      sync.Mutex
 	saved   *term.State // nil while the caller's terminal is as we found it
 	master  *os.File
-	drained chan struct{} // closed when nothing more comes out of the jail
-	stopKey atomic.Bool   // Ctrl-Z was typed since the command last stopped
-	endKey  atomic.Int32  // the signal that Ctrl-C or Ctrl-\ makes, when that was typed last
+	output  *relay       // of what comes out of the jail
+	stopKey atomic.Bool  // Ctrl-Z was typed since the command last stopped
+	endKey  atomic.Int32 // the signal that Ctrl-C or Ctrl-\ makes, when that was typed last
 }
 
 // wantsTerminal decides for a mode of --tty.
@@ -83,8 +82,8 @@ func (t *terminal) resize() {
 	unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: s.Row, Col: s.Col, Xpixel: s.X, Ypixel: s.Y})
 }
 
-// relay starts both directions on the pty's master.
-func (t *terminal) relay(master *os.File) error {
+// relay starts both directions on the pty's master. over is the relay's.
+func (t *terminal) relay(master, over *os.File) error {
 	// A descriptor of its own, not blocking before os.NewFile looks: then the poller takes it. Two Files of one descriptor would close it
 	// twice, the second time under whoever has the number by then.
 	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 3)
@@ -97,7 +96,6 @@ func (t *terminal) relay(master *os.File) error {
 		return err
 	}
 	t.master = os.NewFile(uintptr(fd), "pty")
-	t.drained = make(chan struct{})
 	if err := t.raw(); err != nil {
 		return err
 	}
@@ -109,13 +107,7 @@ func (t *terminal) relay(master *os.File) error {
 			t.master.Write([]byte{4})
 		}
 	}()
-	go func() {
-		defer close(t.drained)
-		// EIO is what a master gives when the last slave is closed (pty(7)).
-		if _, err := io.Copy(t.out, t.master); err != nil && !errors.Is(err, unix.EIO) {
-			io.Copy(io.Discard, t.master) // our reader is gone: let the command write on
-		}
-	}()
+	t.output = newRelay("stdout", t.master, fd, t.out, over)
 	return nil
 }
 
@@ -150,9 +142,19 @@ func (t *terminal) foreground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// drain waits until everything that the jail wrote is out. Call it when the jail is gone.
-func (t *terminal) drain() {
-	if t != nil && t.drained != nil {
-		<-t.drained
+// interruptible makes keys into signals again, for us, when nobody is left inside for whom the jail's own terminal could.
+func (t *terminal) interruptible() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.saved == nil || !t.foreground() {
+		return
+	}
+	fd := int(t.in.Fd())
+	if mode, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+		mode.Lflag |= unix.ISIG
+		unix.IoctlSetTermios(fd, unix.TCSETS, mode)
 	}
 }

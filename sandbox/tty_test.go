@@ -20,8 +20,9 @@ func TestTerminalOwnsItsMaster(t *testing.T) {
 	defer jail.Close()
 	in, typed := pipe(t)
 	shown, out := pipe(t)
+	over, _ := pipe(t)
 	term := &terminal{in: in, out: out}
-	if err := term.relay(os.NewFile(uintptr(pair[0]), "inherited")); err != nil {
+	if err := term.relay(os.NewFile(uintptr(pair[0]), "inherited"), over); err != nil {
 		t.Fatal(err)
 	}
 	for range 20 { // finalizers run on a goroutine of the runtime's

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"time"
@@ -17,9 +19,10 @@ import (
 // app is one invocation.
 type app struct {
 	sandbox.Stdio
-	ui    ui
-	words words
-	flags flags
+	signals chan os.Signal // caught since the beginning, for the command of a run; nil in tests
+	ui      ui
+	words   words
+	flags   flags
 
 	at     *subcommand // the one that was reached
 	record *recordFile // nil until a run opened it
@@ -28,8 +31,8 @@ type app struct {
 }
 
 // run is the whole program: it says what it has to say and returns the exit status, and what the user interrupted the command by.
-func run(ctx context.Context, argv []string, io sandbox.Stdio) (int, sandbox.Interrupt) {
-	a := &app{Stdio: io, ui: ui{w: io.Err}}
+func run(ctx context.Context, argv []string, io sandbox.Stdio, signals chan os.Signal) (int, sandbox.Interrupt) {
+	a := &app{Stdio: io, signals: signals, ui: ui{w: io.Err}}
 	if len(argv) > 0 { // execve(2) takes an empty argv
 		a.words = split(argv[1:])
 	}
@@ -125,6 +128,9 @@ func flagsOf(groups []group) []cli.Flag {
 func (a *app) action(s *subcommand) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		a.at = s
+		if !s.runs && a.signals != nil {
+			signal.Stop(a.signals) // they are this subcommand's own
+		}
 		for _, given := range a.flags.given {
 			// Silence would be worse: `agentjail --hide .env doctor` must not look as if it had meant something.
 			if !s.takes(given) {

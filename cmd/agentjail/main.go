@@ -21,10 +21,11 @@ func main() {
 	// The same binary is also the gateway, libcontainer's first process and the jail's init; for those Reexec does not return.
 	sandbox.Reexec()
 	selftest.Reexec() // and, under another name, the command of selftest's jails
+	signals := sandbox.CatchSignals()
 	// net/http's Transport quotes servers through the standard logger and offers no other way: an allowed host must not write to
 	// the user's terminal.
 	log.SetOutput(io.Discard)
-	code, interrupt := run(context.Background(), os.Args, sandbox.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	code, interrupt := run(context.Background(), os.Args, sandbox.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, signals)
 	if interrupt.Signal != 0 && interactive() {
 		die(interrupt)
 	}

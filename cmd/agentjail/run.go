@@ -42,13 +42,16 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 	for _, w := range plan.Warnings {
 		a.ui.warn("%s", w)
 	}
-	options := sandbox.Options{Stdio: a.Stdio, Log: a.logger()}
+	options := sandbox.Options{Stdio: a.Stdio, Log: a.logger(), Signals: a.signals}
 	report, err := sandbox.Run(ctx, plan, host, options)
 	a.code, a.died = report.ExitCode, report.Interrupt
-	a.tell(report)
+	if report.Unread {
+		a.ui.w = hasty{a.ui.w}
+	}
 	if e := a.record.write(report); err == nil {
 		err = e
 	}
+	a.tell(report)
 	if e := pruneSessions(host.StateDir, time.Now()); e != nil {
 		options.Log.Warn("remove records of old sessions", "error", e)
 	}

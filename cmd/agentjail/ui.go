@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -115,6 +117,24 @@ func hintOf(err error) string {
 		return e.Hint
 	}
 	return ""
+}
+
+// hasty writes where perhaps nobody reads: it does not wait for long. What is still being written ends with this process.
+type hasty struct{ w io.Writer }
+
+const haste = 100 * time.Millisecond
+
+func (h hasty) Write(p []byte) (int, error) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		h.w.Write(bytes.Clone(p))
+	}()
+	select {
+	case <-written:
+	case <-time.After(haste):
+	}
+	return len(p), nil
 }
 
 // printable gives s with everything escaped, as in a Go string, that is no graphic character: control bytes, escape sequences of
