@@ -147,3 +147,43 @@ func TestRecordPipe(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 }
+
+// A link in the project that is followed may be an earlier command's, one outside is the user's.
+func TestRecordLinkOutOfTheProject(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	project := filepath.Join(top, "project")
+	for _, dir := range []string{"project", "project/in", "out"} {
+		if err := os.Mkdir(filepath.Join(top, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{
+		"project/leaves": "../out", "project/stays": "in", "project/file.json": "../out/file.json", "enters": "project/leaves", "user": "out",
+		"project/null": "/dev/null",
+	} {
+		if err := os.Symlink(to, filepath.Join(top, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, refused := range map[string]bool{
+		"project/leaves/r.json": true, "project/file.json": false, "enters/r.json": true, "project/null": true,
+		"project/stays/r.json": false, "project/in/r.json": false, "user/r.json": false, "out/r.json": false,
+	} {
+		r, err := openReport(top + "/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.outside(project); (err != nil) != refused {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := os.Symlink("loop", filepath.Join(project, "loop")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openReport(filepath.Join(project, "loop")); err == nil {
+		t.Error("a loop was resolved")
+	}
+}

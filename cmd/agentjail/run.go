@@ -36,6 +36,12 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 	a.record = file
 	started := time.Now()
 	plan, host, err := a.prepare(ctx, argv)
+	if err == nil {
+		err = file.outside(plan.Project)
+		if err != nil {
+			a.record = &recordFile{} // and it is no place for a report about that
+		}
+	}
 	if err != nil {
 		return a.failed(argv, started, err)
 	}
