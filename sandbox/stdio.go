@@ -3,7 +3,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -20,9 +19,10 @@ import (
 //
 // A pipe on stdin is not copied: what a copy has read and the command has not would be missing from whoever reads on after it, the loop
 // of `while read x; do agentjail -- y; done` say. The command gets an open file description of its own, whose flags are nobody else's.
-// What remains is that it can read all of the pipe, and reopen it for writing.
+// What remains is that it can read all of the pipe, and reopen it for writing. Of a file the rest is given back (stdio_input.go).
 type streams struct {
 	child   [3]*os.File
+	input   *input      // nil where stdin is not copied
 	relays  []*relay    // of stdout and stderr
 	closing []*os.File  // ours alone: the child's ends, closed when it has them
 	over    [2]*os.File // a pipe: the second is closed when the jail is dead, and the relays see the end of the first
@@ -85,15 +85,11 @@ func (st *streams) stream(f *os.File, name string, null *os.File) (*os.File, err
 		}
 	}
 	if input {
-		r, w, err := os.Pipe()
+		in, r, err := newInput(f, stat.Mode&unix.S_IFMT == unix.S_IFREG)
 		if err != nil {
 			return nil, err
 		}
-		st.closing = append(st.closing, r)
-		go func() {
-			io.Copy(w, f) // ends with the input, or with EPIPE when the jail is gone
-			w.Close()
-		}()
+		st.input, st.closing = in, append(st.closing, r)
 		return r, nil
 	}
 	var ends [2]int

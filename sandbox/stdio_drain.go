@@ -19,6 +19,7 @@ func (r *run) drain(ctx context.Context) error {
 	if r.streams == nil {
 		return nil
 	}
+	r.streams.input.giveBack()
 	relays := r.streams.relays
 	if r.terminal != nil && r.terminal.output != nil {
 		relays = append(slices.Clone(relays), r.terminal.output)

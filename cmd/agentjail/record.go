@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"github.com/agentjail/agentjail/sandbox"
 )
@@ -56,7 +55,7 @@ func (r *recordFile) open() (err error) {
 	case err == nil && info.IsDir():
 		return fmt.Errorf("%s is a directory", r.name)
 	case err == nil && info.Mode()&fs.ModeCharDevice != 0:
-		r.stream, err = os.OpenFile(r.path, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NOCTTY, 0)
+		r.stream, err = os.OpenFile(r.path, os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NOCTTY, 0)
 		return err
 	case err == nil && !info.Mode().IsRegular():
 		// An earlier run may have made it, and then who opens a FIFO for writing waits for its reader (fifo(7)).
@@ -94,7 +93,7 @@ func resolve(name string) (path string, links []string, err error) {
 			continue
 		}
 		if links = append(links, path); len(links) > 40 {
-			return "", nil, &fs.PathError{Op: "open", Path: name, Err: unix.ELOOP}
+			return "", nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ELOOP}
 		}
 		if strings.HasPrefix(to, "/") {
 			path = "/"
@@ -147,11 +146,11 @@ func (r *recordFile) inherit(n int) error {
 	if n == 1 {
 		return errors.New("standard output is the command's")
 	}
-	fd, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return fmt.Errorf("descriptor %d: %w", n, err)
+	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(n), syscall.F_DUPFD_CLOEXEC, 3)
+	if errno != 0 {
+		return fmt.Errorf("descriptor %d: %w", n, errno)
 	}
-	r.stream = os.NewFile(uintptr(fd), r.name)
+	r.stream = os.NewFile(fd, r.name)
 	return nil
 }
 
