@@ -16,7 +16,7 @@ import (
 )
 
 // The benchmarks run what they compare in turn, a round each, and give medians and the ratio of medians: on a shared machine two runs a
-// second apart are alike and two minutes apart are not. `make bench` runs them; docs/benchmarks.md says what came of it.
+// second apart are alike and two minutes apart are not. `make bench` runs them; BENCHMARKS.md says what came of it.
 
 // BenchmarkStart is a whole run of true: launch, end and clean-up. bwrap is given the same binds and namespaces; it has no network, no
 // filter and no door. Other sandboxes are measured where they are installed.
