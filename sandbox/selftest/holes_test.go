@@ -80,11 +80,11 @@ type hole struct {
 var holes = map[string]hole{
 	"files": {
 		open: func(p *sandbox.Plan) {
-			dir, home := strings.TrimSuffix(p.Project, "/attack/home/work/project"), p.Identity.Home
+			dir, home := strings.TrimSuffix(p.Project, "/attack/home/code/project"), p.Identity.Home
 			p.Mounts = slices.DeleteFunc(p.Mounts, func(m sandbox.Mount) bool {
 				return slices.Contains([]string{".envrc", ".env"}, filepath.Base(m.Target))
 			})
-			for _, shown := range []string{home + "/.ssh", home + "/work/beside", dir + "/state", dir + "/other/home/work/project", "/dev/shm"} {
+			for _, shown := range []string{home + "/.ssh", home + "/code/beside", dir + "/state", dir + "/other/home/code/project", "/dev/shm"} {
 				p.Mounts = append(p.Mounts, sandbox.Mount{Kind: sandbox.KindBind, Source: shown, Target: shown, IDMap: p.Identity.IDMap, Why: "a hole"})
 			}
 			p.Syscalls = append(p.Syscalls, sandbox.Setting{Value: "nested", Why: "a hole"})

@@ -54,7 +54,7 @@ func (g *ground) plant() (err error) {
 	t.Token, t.State = "selftest-"+rand.Text(), filepath.Join(g.dir, "state")
 	t.Abstract, t.Queue = Name+"-"+word, Name+"-"+word
 	t.Other = session{Token: "selftest-" + rand.Text(), File: Name + "-" + word, Abstract: Name + "-other-" + word, Queue: Name + "-other-" + word,
-		Port: 7077, Runner: process{Role: roleOther, Mark: word}, Project: filepath.Join(g.dir, roleOther, "home/work/project")}
+		Port: 7077, Runner: process{Role: roleOther, Mark: word}, Project: filepath.Join(g.dir, roleOther, "home/code/project")}
 	for _, key := range []*int{&t.ShmKey, &t.SemaphKey, &t.MsgKey, &t.Other.ShmKey} {
 		n, err := rand.Int(rand.Reader, big.NewInt(1<<30))
 		if err != nil {
@@ -99,18 +99,18 @@ func (g *ground) plant() (err error) {
 func (g *ground) tree(side, token string) error {
 	home := filepath.Join(g.dir, side, "home")
 	for _, name := range []string{".ssh/id_ed25519", ".aws/credentials", ".netrc", ".bash_history", ".kube/config", ".config/gh/hosts.yml",
-		".mozilla/firefox/profile/cookies.sqlite", ".bashrc", ".local/bin/tool", "marker", "work/beside/code.txt", "work/beside/marker"} {
+		".mozilla/firefox/profile/cookies.sqlite", ".bashrc", ".local/bin/tool", "marker", "code/beside/code.txt", "code/beside/marker"} {
 		if err := put(filepath.Join(home, name), token); err != nil {
 			return err
 		}
 	}
 	for _, name := range []string{".env", "config/.env", ".envrc", ".vscode/tasks.json", ".claude/settings.json", ".mcp.json", ".npmrc",
 		".github/workflows/ci.yml", ".agentjail.toml", ".git/hooks/pre-commit", ".git/hooks/marker", ".git/description"} {
-		if err := put(filepath.Join(home, "work/project", name), "# "+token+"\n"); err != nil {
+		if err := put(filepath.Join(home, "code/project", name), "# "+token+"\n"); err != nil {
 			return err
 		}
 	}
-	git := filepath.Join(home, "work/project/.git")
+	git := filepath.Join(home, "code/project/.git")
 	for _, dir := range []string{"objects", "refs/heads"} {
 		if err := os.MkdirAll(filepath.Join(git, dir), 0o700); err != nil {
 			return err
@@ -122,7 +122,7 @@ func (g *ground) tree(side, token string) error {
 	if err := put(filepath.Join(git, "config"), "# "+token+"\n[core]\n\trepositoryformatversion = 0\n"); err != nil {
 		return err
 	}
-	return os.Symlink("../../.ssh/id_ed25519", filepath.Join(home, "work/project/link-to-key"))
+	return os.Symlink("../../.ssh/id_ed25519", filepath.Join(home, "code/project/link-to-key"))
 }
 
 func put(name, text string) error {
@@ -200,7 +200,7 @@ func (g *ground) serve() error {
 func (g *ground) side(tree string) target {
 	t := g.shared
 	t.Home = filepath.Join(g.dir, tree, "home")
-	t.Project, t.Beside = filepath.Join(t.Home, "work/project"), filepath.Join(t.Home, "work/beside")
+	t.Project, t.Beside = filepath.Join(t.Home, "code/project"), filepath.Join(t.Home, "code/beside")
 	sum := sha256.Sum256([]byte(g.keys[tree]))
 	t.KeySum = hex.EncodeToString(sum[:])
 	if tree != roleOutside {
