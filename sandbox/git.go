@@ -137,14 +137,15 @@ func (w *planner) userGitConfigs() []string {
 	return []string{"/etc/gitconfig", path.Join(config, "git/config"), path.Join(w.host.Home, ".gitconfig")}
 }
 
-// moduleTop gives the work tree of a submodule, by what its git directory says.
+// moduleTop gives the work tree of a submodule, by what its git directory says. Of several settings git takes the last.
 func (g *guards) moduleTop(module, otherwise string) string {
 	data, _ := g.w.files.ReadFile(path.Join(module, "config"), maxGitConfig)
-	for _, s := range gitConfig(data) {
+	for _, s := range slices.Backward(gitConfig(data)) {
 		if s.section == "core" && s.key == "worktree" {
 			if p, err := follow(g.w.files, joinAbs(module, s.value)); err == nil {
 				return p.path
 			}
+			break
 		}
 	}
 	return otherwise

@@ -16,8 +16,8 @@ func gitConfig(data []byte) []gitSetting {
 	r := &gitReader{text: strings.ReplaceAll(string(data), "\r\n", "\n")}
 	section, sub := "", ""
 	for {
-		switch c := r.next(); {
-		case c == 0:
+		switch c, more := r.next(); {
+		case !more:
 			return all
 		case c == '[':
 			section, sub = r.section()
@@ -52,15 +52,13 @@ func (r *gitReader) peek() byte {
 	return r.text[r.at]
 }
 
-// next gives the byte at hand, and 0 at the end; a NUL in the text is passed over.
-func (r *gitReader) next() byte {
-	for r.at < len(r.text) {
-		r.at++
-		if c := r.text[r.at-1]; c != 0 {
-			return c
-		}
+// next gives the byte at hand, and false at the end.
+func (r *gitReader) next() (byte, bool) {
+	if r.at >= len(r.text) {
+		return 0, false
 	}
-	return 0
+	r.at++
+	return r.text[r.at-1], true
 }
 
 func (r *gitReader) while(ok func(byte) bool) string {
@@ -85,9 +83,9 @@ func (r *gitReader) section() (section, sub string) {
 	if r.peek() == '"' {
 		r.at++
 		var text strings.Builder
-		for c := r.next(); c != 0 && c != '"' && c != '\n'; c = r.next() {
+		for c, more := r.next(); more && c != '"' && c != '\n'; c, more = r.next() {
 			if c == '\\' {
-				c = r.next()
+				c, _ = r.next()
 			}
 			text.WriteByte(c)
 		}
@@ -100,22 +98,19 @@ func (r *gitReader) section() (section, sub string) {
 	return section, sub
 }
 
-// value reads up to the end of the line, or of the last of the lines that go on.
+// value reads up to the end of the line, or of the last of the lines that go on. To git it is a C string: it ends before a NUL.
 func (r *gitReader) value() string {
 	var text []byte
 	keep := 0 // up to here nothing is trimmed
-	quoted := false
-	for {
-		c := r.next()
+	for quoted := false; ; {
+		c, more := r.next()
 		switch {
-		case c == 0 || c == '\n':
-			return string(text[:keep])
+		case !more || c == '\n':
+			value, _, _ := strings.Cut(string(text[:keep]), "\x00")
+			return value
 		case c == '\\':
-			c = r.next()
-			if c == 0 {
-				return string(text[:keep])
-			}
-			if c == '\n' {
+			keep = len(text) // also in front of a line that goes on
+			if c, more = r.next(); !more || c == '\n' {
 				continue
 			}
 			if i := strings.IndexByte("ntb", c); i >= 0 {
@@ -128,8 +123,8 @@ func (r *gitReader) value() string {
 			keep = len(text)
 		case !quoted && (c == '#' || c == ';'):
 			r.line()
-		case !quoted && (c == ' ' || c == '\t'):
-			if len(text) > 0 || keep > 0 {
+		case !quoted && (c == ' ' || c == '\t' || c == '\r'):
+			if len(text) > 0 {
 				text = append(text, c)
 			}
 		default:

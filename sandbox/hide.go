@@ -41,25 +41,30 @@ func parseHidden(it profiles.Item) (hidden, error) {
 	return h, nil
 }
 
-// matchParts matches a path's components against a pattern's.
+// matchParts matches a path's components against a pattern's. Only the last "**" ever needs another try, so no pattern costs more than
+// its length times the path's: a project's own file may hold any, and is read in every later run.
 func matchParts(pattern, name []string) bool {
-	for i, part := range pattern {
-		if part == "**" {
-			return slices.ContainsFunc(suffixes(name[min(i, len(name)):]), func(rest []string) bool { return matchParts(pattern[i+1:], rest) })
-		}
-		if i >= len(name) || !matches(part, name[i]) {
+	i, j := 0, 0
+	again, from := -1, 0
+	for j < len(name) {
+		switch {
+		case i < len(pattern) && pattern[i] == "**":
+			again, from = i, j
+			i++
+		case i < len(pattern) && matches(pattern[i], name[j]):
+			i++
+			j++
+		case again >= 0:
+			from++
+			i, j = again+1, from
+		default:
 			return false
 		}
 	}
-	return len(pattern) == len(name)
-}
-
-func suffixes(name []string) [][]string {
-	all := make([][]string, 0, len(name)+1)
-	for i := range len(name) + 1 {
-		all = append(all, name[i:])
+	for i < len(pattern) && pattern[i] == "**" {
+		i++
 	}
-	return all
+	return i == len(pattern)
 }
 
 // hide masks what the patterns match now. It walks the whole project, and only when there are patterns; of a git repository's own
