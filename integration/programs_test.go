@@ -33,6 +33,8 @@ var programs = map[string]func(){
 	"peak":      program(peak),
 	"over":      program(over),
 	"load":      program(load),
+	"fell":      program(fell),
+	"scarce":    program(scarce),
 }
 
 func program(main func(args []string) error) func() {
@@ -74,29 +76,39 @@ func exits(args []string) error {
 	return nil
 }
 
-// over runs a command where one file of the system is another: in a mount namespace, for which it takes a user namespace that maps
-// the caller to itself.
+// over runs a command where one file of the system is another: in a mount namespace.
 func over(args []string) error {
 	if args[0] != "inside" {
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		cmd := command(context.Background(), append([]string{self, "inside"}, args...))
-		cmd.Args[0] = "over"
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
-			AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN}, // for one mount; the command gets none
-			Pdeathsig:   syscall.SIGKILL,
-		}
-		return cmd.Run()
+		return apart("over", args, unix.CLONE_NEWNS, unix.CAP_SYS_ADMIN)
 	}
 	file, target, argv := args[1], args[2], args[3:]
 	if err := unix.Mount(file, target, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount over %s: %w", target, err)
 	}
+	return become(argv)
+}
+
+// apart runs one of these programs again, with "inside" before its arguments, in a user namespace that maps the caller to itself and in
+// further namespaces: for one act that takes a capability.
+func apart(name string, args []string, namespaces, capability uintptr) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := command(context.Background(), append([]string{self, "inside"}, args...))
+	cmd.Args[0] = name
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | namespaces,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
+		AmbientCaps: []uintptr{capability},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	return cmd.Run()
+}
+
+// become executes a command in this process's place, without the capability.
+func become(argv []string) error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("drop ambient capabilities: %w", err)
 	}

@@ -47,6 +47,8 @@ import (
 //	alone CMD...           runs CMD, which must leave no process behind, not even for a second
 //	slay WHO CMD...        runs CMD until it says "ready", then sends SIGKILL to WHO: launcher, gateway, init; all must be gone in a second
 //	moments STEP N WHO CMD...  runs CMD N times and sends SIGKILL to WHO (launcher, gateway, init), each time STEP later than before
+//	fell WHO HOW N CMD...  runs CMD N times and kills WHO, each time at another of its steps: see chaos_test.go
+//	scarce N CMD...        runs CMD where there are N namespaces of each kind to be had
 //	terminal SCRIPT CMD... runs CMD on a terminal and plays SCRIPT to it: see terminal_test.go
 //	over FILE TARGET CMD... runs CMD where FILE lies over TARGET (/etc/hosts, say)
 //	peak KIB CMD...        runs CMD, which must never hold more than that many KiB of memory itself

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -185,9 +186,16 @@ func (g *gatewayProcess) kill() {
 func (r *run) gatewayError(err error) error {
 	r.gateway.cmd.Process.Kill()
 	r.gateway.cmd.Wait()
-	text := strings.TrimSpace(r.gateway.stderr.String())
-	if text == "" {
+	gone := errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) // before we killed it
+	// Go's runtime says in one line what it lacked, and then shows its stacks.
+	text, _, _ := strings.Cut(strings.TrimSpace(r.gateway.stderr.String()), "\n")
+	switch status, _ := r.gateway.cmd.ProcessState.Sys().(syscall.WaitStatus); {
+	case text == "" && gone && status.Signal() == unix.SIGKILL:
+		return &Error{Step: StepContainer, Err: errors.New("the gateway was killed during the launch"), Hint: killedHint}
+	case text == "":
 		text = r.gateway.cmd.ProcessState.String()
+	case strings.Contains(text, "pthread_create failed"):
+		err = unix.EAGAIN // and the hint is about that
 	}
 	return r.explain(StepContainer, fmt.Errorf("the gateway ended during the launch: %w: %s", err, text))
 }

@@ -190,6 +190,7 @@ func (r *run) command(e *initFailure) error {
 
 // lost says why init is gone without a word: the gateway may know.
 func (r *run) lost(fromGateway <-chan *message, running bool) error {
+	who := "gateway"
 	for fromGateway != nil {
 		m, open := <-fromGateway
 		if !open {
@@ -198,15 +199,24 @@ func (r *run) lost(fromGateway <-chan *message, running bool) error {
 		if m.Failure != nil {
 			return r.explain(m.Failure.Step, m.Failure.err())
 		}
+		if m.GatewayGone != nil {
+			who = "init"
+		}
 	}
 	if r.overLimit() {
 		return nil
 	}
-	if running {
-		return &Error{Step: StepInit, Err: errors.New("the jail's init was killed, and the command with it")}
+	switch {
+	case running:
+		return &Error{Step: StepInit, Err: fmt.Errorf("the jail's %s was killed, and the command with it", who), Hint: killedHint}
+	case who == "init":
+		return &Error{Step: StepInit, Err: errors.New("the jail's init was killed during the launch"), Hint: killedHint}
 	}
 	return r.gatewayError(io.EOF)
 }
+
+// killedHint is for a death that no part of us brings about.
+const killedHint = "somebody sent SIGKILL, or the machine ran out of memory: `journalctl -k` names what the kernel kills"
 
 // exited notes how the command ended.
 func (r *run) exited(e *initExited) {
