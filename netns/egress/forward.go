@@ -21,7 +21,7 @@ type passage struct {
 	errand  *errand
 	end     context.CancelCauseFunc // ends the request
 	judged  bool                    // requests to this target are
-	upgrade bool                    // to WebSocket, which is HTTP/1.1
+	http2   bool                    // is what the client speaks
 	denied  *refusal                // was the answer, and the event
 }
 
@@ -35,7 +35,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		return
 	}
 	defer leave()
-	p := &passage{target: t, session: s}
+	p := &passage{target: t, session: s, http2: req.ProtoMajor == 2}
 	own := req.Body
 	defer func() {
 		req.Body = own
@@ -75,11 +75,32 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	ctx, end := context.WithCancelCause(context.WithValue(req.Context(), passageKey{}, p))
 	defer end(nil)
 	p.end = end
+	if s.strict != nil && own != nil && own != http.NoBody {
+		defer unread(ctx, rw)()
+	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(got httptrace.GotConnInfo) { below(got.Conn).request.Store(ctx.Done()) },
 	})
 	w.proxy.ServeHTTP(rec, req.WithContext(ctx))
+	if p.denied == nil && p.cut() != nil {
+		panic(http.ErrAbortHandler) // the server took the cut for an end, and ended its answer well
+	}
 	whole = true
+}
+
+// unread ends the reading of a request's body with ctx: http.Transport gives up a request of HTTP/1 that was broken off only when
+// nobody waits for more of its body. The function given back ends that, and waits where it has begun.
+func unread(ctx context.Context, rw http.ResponseWriter) (stop func()) {
+	begun := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(begun)
+		_ = http.NewResponseController(rw).SetReadDeadline(time.Unix(1, 0))
+	})
+	return func() {
+		if !cancel() {
+			<-begun
+		}
+	}
 }
 
 // rewrite makes the outgoing request: to the judged target, and otherwise as it came. ReverseProxy has taken the hop-by-hop fields
@@ -111,8 +132,7 @@ func rewrite(r *httputil.ProxyRequest) {
 	// WebSocket is the one protocol to change to: behind h2c a client could name another host in every stream. It begins with
 	// GET (RFC 6455 section 4.1).
 	if up := r.Out.Header.Get("Upgrade"); up != "" {
-		p.upgrade = strings.EqualFold(up, "websocket") && r.In.Method == http.MethodGet
-		if !p.upgrade {
+		if !strings.EqualFold(up, "websocket") || r.In.Method != http.MethodGet {
 			r.Out.Header.Del("Upgrade")
 			r.Out.Header.Del("Connection")
 		}

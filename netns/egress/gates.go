@@ -89,7 +89,10 @@ func (w *web) RoundTrip(req *http.Request) (*http.Response, error) {
 		w.door.ledger.emit(event)
 	}
 	replayable(req)
-	return w.transport.RoundTrip(req)
+	if p.http2 {
+		return w.http2.RoundTrip(req)
+	}
+	return w.http1.RoundTrip(req)
 }
 
 // pinned gives the name of the secret beside which the host takes no other credential.
@@ -102,9 +105,12 @@ func (v *vault) pinned(host string) string {
 	return ""
 }
 
-// incoming takes the secrets out of an answer.
+// incoming takes the secrets out of an answer. What a server says to a request that was cut is no answer to it.
 func incoming(res *http.Response) error {
 	p := res.Request.Context().Value(passageKey{}).(*passage)
+	if why := p.cut(); why != nil {
+		return why
+	}
 	if why := p.errand.incoming(res); why != nil {
 		return why
 	}

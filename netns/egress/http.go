@@ -19,28 +19,16 @@ type web struct {
 	server    *http.Server
 	explainer *http.Server // of connections that are only told why, in clear text or TLS
 	proxy     *httputil.ReverseProxy
-	transport *http.Transport
+	http1     *http.Transport // of clients that speak HTTP/1
+	http2     *http.Transport // of those that speak HTTP/2; the server may speak HTTP/1
 	servers   pool
 	roots     roots
 }
 
 func newWeb(d *Door) *web {
 	w := &web{door: d}
-	w.transport = &http.Transport{
-		DialContext:            w.dial,
-		DialTLSContext:         w.dialTLS,
-		Protocols:              new(http.Protocols),
-		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: 2 << 20, SendPingTimeout: 30 * time.Second},
-		DisableCompression:     true, // Accept-Encoding is the client's business
-		MaxIdleConns:           64,
-		MaxResponseHeaderBytes: 256 << 10, // four times what large servers send, and not Go's 10 MB
-		MaxIdleConnsPerHost:    8,
-		IdleConnTimeout:        30 * time.Second,
-		ExpectContinueTimeout:  time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1); curl waits as long
-		// No Proxy: the launcher's environment is not the jail's. No ResponseHeaderTimeout: a model may think for minutes.
-	}
-	w.transport.Protocols.SetHTTP1(true)
-	w.transport.Protocols.SetHTTP2(true) // where TLS agrees on it
+	w.http1, w.http2 = w.transport(), w.transport()
+	w.http2.Protocols.SetHTTP2(true) // where TLS agrees on it
 	w.proxy = &httputil.ReverseProxy{
 		Transport:      w,
 		Rewrite:        rewrite,
@@ -76,6 +64,26 @@ func newWeb(d *Door) *web {
 		ConnContext:                  ofSession,
 	}
 	return w
+}
+
+// transport makes what carries requests to real servers. HTTP/1 of a client stays HTTP/1: one body is slower inside HTTP/2, whose
+// frames and windows cost more than they give where nothing is to be sent beside it.
+func (w *web) transport() *http.Transport {
+	t := &http.Transport{
+		DialContext:            w.dial,
+		DialTLSContext:         w.dialTLS,
+		Protocols:              new(http.Protocols),
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: 2 << 20, SendPingTimeout: 30 * time.Second},
+		DisableCompression:     true, // Accept-Encoding is the client's business
+		MaxIdleConns:           64,
+		MaxResponseHeaderBytes: 256 << 10, // four times what large servers send, and not Go's 10 MB
+		MaxIdleConnsPerHost:    8,
+		IdleConnTimeout:        30 * time.Second,
+		ExpectContinueTimeout:  time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1); curl waits as long
+		// No Proxy: the launcher's environment is not the jail's. No ResponseHeaderTimeout: a model may think for minutes.
+	}
+	t.Protocols.SetHTTP1(true)
+	return t
 }
 
 // buffers are what ReverseProxy copies bodies through; without them it makes one for each answer.

@@ -65,7 +65,7 @@ func TestInspectedEndIsNotUpToTheServer(t *testing.T) {
 			"HTTP/1, answer without an end": {1, begun},
 			"HTTP/2, answer without an end": {2, begun},
 		} {
-			if alpn == "h2" && tc.reply != "" {
+			if alpn == "h2" && (tc.reply != "" || tc.version == 1) {
 				continue
 			}
 			for _, end := range []string{"context", "Close"} {

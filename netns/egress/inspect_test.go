@@ -97,7 +97,7 @@ func TestInspect(t *testing.T) {
 		if issuer := res.TLS.PeerCertificates[0].Issuer.CommonName; !strings.HasPrefix(issuer, "agentjail session ") {
 			t.Errorf("certificate of %q", issuer)
 		}
-		if r := upstream.Load(); r.ProtoMajor != 2 || r.Host != "good.example.com" || r.TLS.ServerName != "good.example.com" {
+		if r := upstream.Load(); r.ProtoMajor != version || r.Host != "good.example.com" || r.TLS.ServerName != "good.example.com" {
 			t.Errorf("the real server saw %s, Host %q, SNI %q", r.Proto, r.Host, r.TLS.ServerName)
 		}
 	})

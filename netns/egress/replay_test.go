@@ -113,7 +113,7 @@ func TestTriedAgain(t *testing.T) {
 		}
 	}()
 	j := newJail(t, []Rule{{Host: "good.example.com", Ports: []uint16{443}, Connect: l.Addr().String(), UpstreamCA: ca.PEM(), TLS: "inspect", Why: "test"}}, nil)
-	res, err := j.over(1).Post("https://good.example.com/", "", strings.NewReader("hello"))
+	res, err := j.over(2).Post("https://good.example.com/", "", strings.NewReader("hello"))
 	if err != nil {
 		t.Fatal(err)
 	}

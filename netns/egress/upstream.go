@@ -54,7 +54,7 @@ func (w *web) dialTLS(ctx context.Context, network, addr string) (net.Conn, erro
 		return nil, err
 	}
 	c := &tls.Config{ServerName: t.host, RootCAs: pool, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	if p.upgrade {
+	if !p.http2 {
 		c.NextProtos = c.NextProtos[1:]
 	}
 	conn := tls.Client(up, c)
