@@ -5,6 +5,7 @@
 #                      make run CMD='python3 -m pytest'      make run CMD='claude' FLAGS='--profile claude'
 #   make test      all tests, as an ordinary user; started as root also a part of them as root
 #   make bench     how long a launch takes, and how fast the door is
+#   make bench-door  what the door lets pass and what it refuses, of traffic with labels
 #   make install   PREFIX (/usr/local), DESTDIR: the binary, the man page, the completions
 #   make clean
 
@@ -22,7 +23,7 @@ SOURCES := go.mod go.sum $(shell find cmd sandbox seccomp netns profiles -type f
 
 export TAGS GO
 
-.PHONY: build run test bench install clean fmt lint
+.PHONY: build run test bench bench-door install clean fmt lint
 .DELETE_ON_ERROR:
 
 build: bin/agentjail
@@ -45,6 +46,10 @@ test: build
 
 bench: build
 	AGENTJAIL_BIN='$(CURDIR)/bin/agentjail' $(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchtime 20x -timeout 60m ./...
+
+bench-door:
+	@.ci/need build
+	@cd netns/egress && $(GO) test -count=1 -tags '$(TAGS)' -run '^TestMisses$$' -misses
 
 install: build
 	install -D -m 0755 bin/agentjail '$(DESTDIR)$(PREFIX)/bin/agentjail'

@@ -228,6 +228,11 @@ func (s *session) judgeStream(req *http.Request) *refusal {
 	case req.Host == "":
 		return s.target.refuse(BadRequest, "no :authority", "")
 	}
+	for name := range req.Header {
+		if framesAsCGI(name) {
+			return s.target.refuse(BadRequest, "header field name", "")
+		}
+	}
 	for _, host := range req.Header["Host"] {
 		if !strings.EqualFold(host, req.Host) {
 			return &refusal{host: host, port: s.target.port, reason: HostMismatch, detail: "Host beside :authority " + bounded(req.Host)}

@@ -132,10 +132,16 @@ func parseRequestLine(line string) (h head, old bool, err error) {
 // section 5.2) and white space before the colon have no name that is a token.
 func parseField(line string) (name, value string, err error) {
 	name, value, found := strings.Cut(line, ":")
-	if !found || !token(name) {
+	if !found || !token(name) || framesAsCGI(name) {
 		return "", "", bad("header field name")
 	}
 	return strings.ToLower(name), strings.Trim(value, " \t"), nil
+}
+
+// framesAsCGI says whether a field's name frames or routes its message once a server has made a variable of it, and does not before: to
+// CGI programs, and frameworks that speak as those do, Content_Length is Content-Length (RFC 3875 section 4.1.18).
+func framesAsCGI(name string) bool {
+	return strings.Contains(name, "_") && framing(strings.ToLower(strings.ReplaceAll(name, "_", "-")))
 }
 
 // field takes what one header field says about the message.
