@@ -23,6 +23,7 @@ type passage struct {
 	judged  bool                    // requests to this target are
 	http2   bool                    // is what the client speaks
 	denied  *refusal                // was the answer, and the event
+	broken  error                   // how the server broke off an answer that had begun
 }
 
 type passageKey struct{}
@@ -56,6 +57,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	e := Event{Kind: "http.request", Host: t.host, Port: t.port, Method: req.Method, Path: req.URL.EscapedPath()}
 	whole := false
 	defer func() { // also when ReverseProxy panics with ErrAbortHandler because one side broke off
+		gone := req.Context().Err() != nil // the client, or the session
 		if !whole {
 			// net/http reads on for what is left of the request before it closes; the client may wait for the end of the answer.
 			_ = http.NewResponseController(rw).SetReadDeadline(time.Unix(1, 0))
@@ -68,6 +70,8 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		}
 		if why := p.cut(); why != nil { // when the answer had begun
 			e.Kind, e.Reason, e.Detail = "http.deny", why.reason, why.detail
+		} else if p.broken != nil && !gone {
+			e.Kind, e.Reason, e.Detail = "http.deny", BadResponse, "in the body: "+p.broken.Error()
 		}
 		e.Status = rec.status
 		w.door.ledger.emit(e)

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"cmp"
+	"io"
 	"net/http"
 )
 
@@ -114,7 +115,24 @@ func incoming(res *http.Response) error {
 	if why := p.errand.incoming(res); why != nil {
 		return why
 	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		res.Body = &answered{ReadCloser: res.Body, of: p}
+	}
 	return nil
+}
+
+// answered is the body of an answer, and notes when the server breaks it off.
+type answered struct {
+	io.ReadCloser
+	of *passage
+}
+
+func (h *answered) Read(b []byte) (int, error) {
+	n, err := h.ReadCloser.Read(b)
+	if err != nil && err != io.EOF {
+		h.of.broken = err
+	}
+	return n, err
 }
 
 // hostOverrides are header fields by which servers behind proxies take a request for another host's.
