@@ -161,7 +161,9 @@ func (f *memFiles) parse(line string) error {
 			n.stat.Uid = uint32(number)
 			n.stat.Gid = uint32(number)
 		case "nlink":
-			n.stat.Nlink = number
+			for range number { // the field has not the same type on every architecture
+				n.stat.Nlink++
+			}
 		case "size":
 			n.size = int64(number)
 		default:

@@ -17,7 +17,6 @@ func TestTerminalOwnsItsMaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	jail := os.NewFile(uintptr(pair[1]), "jail")
-	defer jail.Close()
 	in, typed := pipe(t)
 	shown, out := pipe(t)
 	over, _ := pipe(t)
@@ -25,6 +24,11 @@ func TestTerminalOwnsItsMaster(t *testing.T) {
 	if err := term.relay(os.NewFile(uintptr(pair[0]), "inherited"), over); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { // before the pipes are closed, which the relay looks at
+		jail.Close()
+		<-term.output.done
+		term.master.Close()
+	}()
 	for range 20 { // finalizers run on a goroutine of the runtime's
 		runtime.GC()
 		runtime.Gosched()
