@@ -31,7 +31,7 @@ func sessionAttempts() []attempt {
 		}},
 		{name: "launcher-signal", why: "the end of another session", do: launcher(func(pid int) error { return unix.Kill(pid, 0) })},
 		{name: "launcher-priority", why: "less processor time for another session", do: launcher(func(pid int) error {
-			return unix.Setpriority(unix.PRIO_PROCESS, pid, 0)
+			return renice(pid, 0)
 		})},
 		{name: "command-list", why: "what runs in another jail", do: func(t *target) error {
 			_, err := process{Role: t.Other.Runner.Role, Mark: t.Other.Runner.Mark}.find()
