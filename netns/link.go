@@ -34,6 +34,10 @@ func FirstName() netip.Addr { return netip.AddrFrom4([4]byte{198, 18, 1, 0}) }
 // Range is what N0 answers for and the jail has a route to.
 func Range() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, 0}), 15) }
 
+// cableMTU is the largest that veth takes. No frame of the cable ever meets a wire; with Ethernet's 1500 bytes a body costs half as
+// much processor time again.
+const cableMTU = 65535
+
 // cable is the subnet of the two ends.
 func cable(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 30) }
 
@@ -172,8 +176,8 @@ func gatewaySide(h *netlink.Handle, n1 *os.File) error {
 	if err := loopback(h); err != nil {
 		return err
 	}
-	veth := netlink.NewVeth(netlink.LinkAttrs{Name: GatewayDevice, HardwareAddr: gatewayMAC(), TxQLen: -1})
-	veth.PeerName, veth.PeerHardwareAddr = JailDevice, jailMAC()
+	veth := netlink.NewVeth(netlink.LinkAttrs{Name: GatewayDevice, HardwareAddr: gatewayMAC(), TxQLen: -1, MTU: cableMTU})
+	veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU = JailDevice, jailMAC(), cableMTU
 	veth.PeerNamespace = netlink.NsFd(n1.Fd()) // born there: nothing has to be moved
 	if err := h.LinkAdd(veth); err != nil {
 		return fmt.Errorf("create the veth pair %s, %s: %w", GatewayDevice, JailDevice, err)

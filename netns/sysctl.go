@@ -15,9 +15,10 @@ import (
 type sysctl struct{ name, value string }
 
 // jailSysctls hold in both namespaces. "default" is what devices made later start with: the cable's ends never get a link-local
-// address, while ::1 stays for the jail's own servers.
+// address, while ::1 stays for the jail's own servers. A host that sends with BBR has every namespace pace what it sends, by timers,
+// and over the cable there is nothing to be paced.
 func jailSysctls() []sysctl {
-	return []sysctl{{"ipv6/conf/default/disable_ipv6", "1"}}
+	return []sysctl{{"ipv6/conf/default/disable_ipv6", "1"}, {"ipv4/tcp_congestion_control", "reno"}}
 }
 
 // gatewaySysctls hold in N0. A new namespace copies ip_forward from the host's first namespace, where it is 1 as soon as docker

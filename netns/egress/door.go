@@ -42,6 +42,7 @@ type Door struct {
 	vault    *vault
 	meter    *meter
 	bodies   *bodies
+	relays   relays
 
 	open      gate   // connections
 	explained gate   // of them, told why something is refused
@@ -273,6 +274,7 @@ func (d *Door) Close() error {
 	d.web.http1.CloseIdleConnections()
 	d.web.http2.CloseIdleConnections()
 	d.web.servers.reset() // those that a request was broken off on, too: their bytes stand in the report
+	d.relays.close()
 	d.trust.tell(d.ledger.emit)
 	return err
 }

@@ -69,9 +69,10 @@ func (d *Door) tunnelTLS(ctx context.Context, client *replay, t target, up socke
 		return
 	}
 	d.opened(t, up)
-	client.bill.release() // its head goes with the first write, and a tunnel may live for days
-	sent, got := relay(client.socket, up, append(hello.Raw, client.head...))
-	d.closed(t, up, sent, got)
+	d.through(ctx, client, t, up, func(b *tunnel) {
+		b.asks(append(hello.Raw, client.head...))
+		b.answers()
+	})
 }
 
 // tunnel carries anything. In many protocols (ssh, smtp, mysql) the server speaks first, so the real server is dialled at once and
@@ -91,22 +92,36 @@ func (d *Door) tunnel(ctx context.Context, client *replay, t target, up socket) 
 		defer context.AfterFunc(ctx, func() { reset(up) })()
 	}
 	d.opened(t, up)
-	back := make(chan flow, 1)
-	go func() { back <- pump(client.socket, up, nil) }()
-	var there flow
-	if first, err := d.first(ctx, client, t); err != nil {
-		var why *refusal
-		if errors.As(err, &why) {
-			d.ledger.emit(why.event("net.deny"))
+	d.through(ctx, client, t, up, func(b *tunnel) {
+		b.answers()
+		first, err := d.first(ctx, client, t)
+		if err != nil {
+			var why *refusal
+			if errors.As(err, &why) {
+				d.ledger.emit(why.event("net.deny"))
+			}
+			b.reset()
+			return
 		}
+		b.asks(first)
+	})
+}
+
+// through makes a tunnel, has begin begin it, and writes down what went through when it has ended.
+func (d *Door) through(ctx context.Context, client *replay, t target, up socket, begin func(*tunnel)) {
+	b, err := d.relays.join(client.socket, up)
+	if err != nil {
+		d.ledger.emit(t.refuse(Busy, err.Error(), "").event("net.deny"))
 		reset(client.socket)
 		reset(up)
-		there.err = err
-	} else {
-		client.bill.release()
-		there = pump(up, client.socket, first)
+		d.closed(t, up, 0, 0)
+		return
 	}
-	sent, got := finish(client.socket, up, there, back)
+	defer context.AfterFunc(ctx, b.reset)()
+	begin(b)
+	client.head = nil
+	client.bill.release() // a tunnel may live for days
+	sent, got := b.wait()
 	d.closed(t, up, sent, got)
 }
 
