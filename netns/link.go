@@ -34,8 +34,8 @@ func FirstName() netip.Addr { return netip.AddrFrom4([4]byte{198, 18, 1, 0}) }
 // Range is what N0 answers for and the jail has a route to.
 func Range() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, 0}), 15) }
 
-// cableMTU is the largest that veth takes. No frame of the cable ever meets a wire; with Ethernet's 1500 bytes a body costs half as
-// much processor time again.
+// cableMTU is the largest that veth takes. No frame of the cable ever meets a wire; with Ethernet's 1500 bytes an upload costs a third
+// more of processor time.
 const cableMTU = 65535
 
 // cable is the subnet of the two ends.
