@@ -49,7 +49,8 @@ var differences = []difference{
 		"ioctl TIOCSTI", "ioctl TIOCLINUX", "ioctl TIOCSETD", "ioctl high TIOCSTI", "ioctl high TIOCLINUX", "ioctl high TIOCSETD"}, false},
 	{"limits of a process that is not the caller, as pid 0", "EPERM", []string{"prlimit64/ones"}, false},
 	{"raw sockets need a capability", "EPERM", []string{"socket inet 3", "socket inet6 3"}, false},
-	{"a type of socket that has no protocol", "ENOSYS", []string{"socket inet [45]", "socket inet6 [45]", "socket/ones", "socketpair/ones"}, false},
+	{"a type of socket that has no protocol", "ENOSYS", []string{
+		"socket inet [45]", "socket inet6 [45]", "socket/ones", "socketpair/ones"}, false},
 	{"families of sockets that load modules or meet the host", "EAFNOSUPPORT", []string{
 		"socket packet *", "socket key *", "socket alg *", "socket vsock *", "socket bluetooth *", "socket tipc *", "socket rds *",
 		"socket xdp *", "socket smc *", "socket can *", "socket qipcrtr *"}, true},
@@ -137,7 +138,8 @@ func TestSameCalls(t *testing.T) {
 	}
 	jail := exec.Command(os.Getenv("AGENTJAIL_BIN"), "--", "./syscalls")
 	jail.Dir = project
-	jail.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(project, "../state"), "XDG_CONFIG_HOME="+filepath.Join(project, "../config"))
+	jail.Env = append(os.Environ(),
+		"XDG_STATE_HOME="+filepath.Join(project, "../state"), "XDG_CONFIG_HOME="+filepath.Join(project, "../config"))
 	outside, _ := answered(t, host)
 	inside, order := answered(t, jail)
 	if len(order) < 2*lastNamed {

@@ -43,8 +43,9 @@ func (m made) foreign() bool { return m.entry == int80 || m.regs[0]>>30 == 1 }
 // shared is what a child leaves to its parent: 1 before the call, 2 and the errno after it. A call that ends the process leaves 1.
 type shared struct{ state, errno uint32 }
 
-// syscalls makes the calls of sweep (with the argument "outside" just one through each of the foreign doors), each in a process of its own, and says how each ended: "NAME OK", "NAME ERRNO", "NAME exit N",
-// "NAME SIGNAL". The processes are forks without exec, and what they do between fork(2) and exit(2) needs nothing of Go's runtime.
+// syscalls makes the calls of sweep (with the argument "outside" just one through each of the foreign doors), each in a process of its
+// own, and says how each ended: "NAME OK", "NAME ERRNO", "NAME exit N", "NAME SIGNAL". The processes are forks without exec, and what
+// they do between fork(2) and exit(2) needs nothing of Go's runtime.
 func syscalls(args []string) error {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1)
