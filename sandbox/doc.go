@@ -96,6 +96,14 @@
 // read-only mount is the only wall, which is why it is made for everybody. Uid 0 of a user namespace that maps no other id is that one id,
 // and an ordinary caller in all but name: it keeps its groups where setgroups(2) is denied, and its gateway opens the sources itself.
 //
+// # What a command may notice
+//
+// Tests make every system call outside and inside and list what differs (integration/judge_calls_amd64_test.go): mounts, namespaces,
+// keyrings, tracing of the kernel, set-id modes, sockets but local, IP and route ones are EPERM or EAFNOSUPPORT; clone3, openat2, io_uring
+// and what is little used answer ENOSYS, as an older kernel does, and an id that is not the caller's EINVAL. Package seccomp has the
+// details. There is no /sys. The command is not PID 1. Without a terminal it leads a session, as under setsid(1): one that opens a
+// terminal without O_NOCTTY has it for its own, and is hung up on when it goes.
+//
 // # What a jail does not stop
 //
 // Kernel bugs that are reachable through the allowed system calls. Covert channels: timing, load, sizes of allowed requests. What an
