@@ -170,7 +170,7 @@ type loadServer struct{ address, ca, profile string }
 
 const smallSize = 100
 
-func startLoadServer(b *testing.B) loadServer {
+func startLoadServer(b testing.TB) loadServer {
 	ca := filepath.Join(b.TempDir(), "ca.pem")
 	mint, err := authority(ca)
 	if err != nil {
@@ -222,7 +222,7 @@ tls = "inspect"
 
 // benchProject makes a project, with load in it, a home and a profile beside it, and gives the environment that names them; the first
 // variable is PWD.
-func benchProject(b *testing.B, profile string) []string {
+func benchProject(b testing.TB, profile string) []string {
 	dir := b.TempDir()
 	for _, name := range []string{"project", "home"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
