@@ -41,7 +41,11 @@ const (
 
 // noRecord is the error of a record that cannot be written.
 func noRecord(err error) error {
-	return &Error{Step: StepAudit, Err: err, Hint: "the session's record must be writable: make room, or set XDG_STATE_HOME to a directory of yours"}
+	hint := "the session's record must be writable: make room, or set XDG_STATE_HOME to a directory of yours"
+	if errors.Is(err, unix.EFBIG) {
+		hint = smallFiles
+	}
+	return &Error{Step: StepAudit, Err: err, Hint: hint}
 }
 
 // record is one line.

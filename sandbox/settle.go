@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -81,4 +83,32 @@ func spareThreads() {
 	}
 	up.Wait()
 	close(release)
+}
+
+// What is raised by the caller, in one paste.
+const (
+	fewDescriptors = "RLIMIT_NOFILE is reached: raise the limit: ulimit -n 4096"
+	smallFiles     = "RLIMIT_FSIZE is reached: raise the limit: ulimit -f unlimited"
+)
+
+// SpareDescriptors is an *Error where so few descriptors are left that a launch cannot get far: Go's runtime ends a process that has none
+// for its own use (epoll_create1(2), EMFILE). It is for the first act of a run.
+func SpareDescriptors() error {
+	const spare = 24 // of the 26 that a launcher holds before it starts the gateway
+	var held []int
+	defer func() {
+		for _, fd := range held {
+			unix.Close(fd)
+		}
+	}()
+	for range spare {
+		fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.EMFILE) {
+			return &Error{Step: StepPlan, Err: fmt.Errorf("%d descriptors for the launch: %w", spare, err), Hint: fewDescriptors}
+		} else if err != nil {
+			return nil // whoever needs one says so
+		}
+		held = append(held, fd)
+	}
+	return nil
 }

@@ -29,6 +29,10 @@ var runExamples = []string{
 
 // runJail runs the command and tells what a person or a script should know of it.
 func (a *app) runJail(ctx context.Context, argv []string) error {
+	if err := sandbox.SpareDescriptors(); err != nil {
+		a.record = &recordFile{} // nor is there one for a report
+		return err
+	}
 	file, err := openReport(a.flags.out.report)
 	if err != nil {
 		return err
