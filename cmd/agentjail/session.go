@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/agentjail/agentjail/sandbox"
 )
 
 // The records of past and running sessions: STATE/sessions/ID/{audit.jsonl,report.json}.
@@ -24,6 +26,9 @@ func openRecord(state, ref, file string) (*os.File, error) {
 		return nil, err
 	}
 	f, err := os.Open(filepath.Join(state, "sessions", id, file))
+	if errors.Is(err, fs.ErrNotExist) && file == reportFile && !sandbox.Running(state, id) {
+		return nil, usage("agentjail log "+quote(id), "session %s has no report: its launcher was killed", id)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usage("agentjail log "+quote(id), "session %s has no %s yet", id, file)
 	}
