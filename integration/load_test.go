@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,6 +26,7 @@ import (
 //	gets:CLIENTS:TOTAL   seconds for so many small responses over as many kept connections as there are clients
 //	fresh:N              median seconds from nothing to the first byte of a response, each over a connection of its own
 //	warm:N               median seconds for a small response over one kept connection
+//	events:N             median seconds from the server's sending an event of a stream to its arrival
 //	dns:N                median seconds for one name to be resolved
 //	open:N               opens so many connections with a request each, prints 0, and holds them until stdin ends
 func load(args []string) error {
@@ -91,6 +93,24 @@ func (c *loadClient) measure(name string, n []int) (float64, error) {
 	case "warm":
 		t := c.transport(1)
 		return median(n[0], func() error { return get(t, c.url+"/small", smallSize) })
+	case "events":
+		resp, err := (&http.Client{Transport: c.transport(1)}).Get(fmt.Sprintf("%s/events?n=%d", c.url, n[0]))
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		var late []float64
+		for lines.Scan() {
+			var sent int64
+			if _, err := fmt.Sscanf(lines.Text(), "data: %d", &sent); err == nil {
+				late = append(late, time.Since(time.Unix(0, sent)).Seconds())
+			}
+		}
+		if len(late) != n[0] {
+			return 0, errors.Join(lines.Err(), fmt.Errorf("%d events of %d", len(late), n[0]))
+		}
+		return middle(late), nil
 	case "dns":
 		host := strings.TrimPrefix(c.url, "https://")
 		return median(n[0], func() error {
