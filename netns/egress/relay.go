@@ -1,9 +1,7 @@
 package egress
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -13,60 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is what the door needs of a TCP connection; *net.TCPConn is one. It is always used as it is, never inside another type: the
-// bytes of a tunnel never enter this process.
-type socket interface {
-	net.Conn
-	CloseWrite() error
-	SetLinger(sec int) error
-	SetNoDelay(noDelay bool) error
-	SyscallConn() (syscall.RawConn, error)
-}
-
-// nodelay switches Nagle's algorithm off: a peer that writes in two pieces would wait 44 ms for a delayed acknowledgement. Go does
-// so by itself for the sockets that it makes; a socket that came over SCM_RIGHTS was made by somebody else.
-func nodelay(s socket) { _ = s.SetNoDelay(true) } // only a socket that is already dead refuses
-
-// reset closes with RST instead of FIN (SO_LINGER of 0, socket(7)): the peer fails at once and does not take a refusal for an
-// empty answer.
-func reset(s socket) {
-	_ = s.SetLinger(0)
-	_ = s.Close()
-}
-
-// dead says whether the connection is over in both directions.
-func dead(s socket) bool {
-	const tcpClose = 7 // TCP_CLOSE of include/net/tcp_states.h
-	c, err := s.SyscallConn()
-	if err != nil {
-		return true
-	}
-	closed := true
-	err = c.Control(func(fd uintptr) {
-		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		closed = err != nil || info.State == tcpClose
-	})
-	return err != nil || closed
-}
-
-// gone waits until a connection whose end was read is over in the other direction, too: EOF then. http.Server ends the wait with a
-// read deadline, as it does with every read.
-func gone(s socket) error {
-	c, err := s.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if err := c.Read(func(uintptr) bool { return dead(s) }); err != nil { // called again at each event of epoll(7), and RST is one
-		return err
-	}
-	return io.EOF
-}
-
-const (
-	pipeSize  = 256 << 10 // bytes that one direction of a tunnel holds at most while its receiver does not take them
-	sparePipe = 4         // pipes that are kept for the next bytes
-	rounds    = 4         // pipes full that one tunnel moves before the others have their turn
-)
+// rounds is how many pipes full one tunnel moves before the others have their turn.
+const rounds = 4
 
 // relays carries the bytes of all tunnels with splice(2), from one epoll(7) of its own. Two goroutines and two pipes for each tunnel,
 // which is what io.Copy between two connections comes to, take half as long again for small messages: the runtime wakes a thread and
@@ -95,20 +41,6 @@ type tunnel struct {
 	over     bool
 	done     chan struct{}
 }
-
-// flow is one direction of a tunnel.
-type flow struct {
-	from, to int
-	begun    bool
-	ended    bool        // there is no more to read
-	done     bool        // and the end was passed on, or could not be
-	failed   bool        // it could not be
-	pipe     *splicePipe // nil: nothing is held
-	held     int         // bytes in the pipe
-	bytes    int64       // that were passed on
-}
-
-type splicePipe struct{ r, w int }
 
 // join makes a tunnel of two connections, which it owns from then on. Nothing flows yet.
 func (r *relays) join(client, upstream socket) (*tunnel, error) {
@@ -222,20 +154,6 @@ func wait(fd uintptr, events []unix.EpollEvent) int {
 	return int(n)
 }
 
-// splice moves up to n bytes; 0 without an error is the end.
-func splice(from, to, n int) (int, error) {
-	for {
-		moved, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), unix.SPLICE_F_NONBLOCK)
-		switch errno {
-		case 0:
-			return int(moved), nil
-		case unix.EINTR:
-		default:
-			return 0, errno
-		}
-	}
-}
-
 // close ends the waiting; the tunnels have ended before.
 func (r *relays) close() {
 	r.mu.Lock()
@@ -248,36 +166,6 @@ func (r *relays) close() {
 	_ = poll.Close()
 	<-r.done
 	for _, p := range r.spare {
-		p.close()
-	}
-}
-
-// pipe gives an empty one.
-func (r *relays) pipe() (*splicePipe, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if n := len(r.spare); n > 0 {
-		p := r.spare[n-1]
-		r.spare = r.spare[:n-1]
-		return p, nil
-	}
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil, err
-	}
-	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize) // a user who has many pipes gets smaller ones (pipe(7))
-	return &splicePipe{fds[0], fds[1]}, nil
-}
-
-func (p *splicePipe) close() { _, _ = unix.Close(p.r), unix.Close(p.w) }
-
-// give takes an empty pipe back.
-func (r *relays) give(p *splicePipe) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.spare) < sparePipe && !r.closed {
-		r.spare = append(r.spare, p)
-	} else {
 		p.close()
 	}
 }
@@ -331,63 +219,6 @@ func (t *tunnel) move() (more bool) {
 		}
 	}
 	return true
-}
-
-// move moves what can be moved at once, one pipe full at most. broken: there is no sense in the other direction, either.
-func (f *flow) move(of *relays) (moved, broken bool) {
-	if !f.begun || f.done {
-		return false, false
-	}
-	if !f.ended && f.held < pipeSize {
-		if f.pipe == nil {
-			var err error
-			if f.pipe, err = of.pipe(); err != nil {
-				return false, true
-			}
-		}
-		n, err := splice(f.from, f.pipe.w, pipeSize-f.held)
-		switch {
-		case err == nil && n == 0:
-			f.ended, moved = true, true
-		case err == nil:
-			f.held += n
-			moved = true
-		case !errors.Is(err, unix.EAGAIN):
-			return false, true // the sender was reset, and who receives hears of it
-		}
-	}
-	if f.held > 0 {
-		n, err := splice(f.pipe.r, f.to, f.held)
-		switch {
-		case err == nil:
-			f.held -= n
-			f.bytes += int64(n)
-			moved = true
-		case !errors.Is(err, unix.EAGAIN):
-			// The receiver is gone. The other direction reads what it said last (a server that answers 413 and closes while the upload
-			// runs) and then its end, without having to wait for anything.
-			f.done, f.failed = true, true
-			f.drop()
-			return true, false
-		}
-	}
-	if f.held == 0 && f.pipe != nil {
-		of.give(f.pipe)
-		f.pipe = nil
-	}
-	if f.ended && f.held == 0 {
-		f.done = true
-		f.failed = unix.Shutdown(f.to, unix.SHUT_WR) != nil
-	}
-	return moved, false
-}
-
-// drop forgets what is held.
-func (f *flow) drop() {
-	if f.pipe != nil {
-		f.pipe.close()
-	}
-	f.pipe, f.held = nil, 0
 }
 
 // reset ends both connections at once.
