@@ -105,11 +105,13 @@ func (r *relays) start() error {
 		_ = unix.Close(fd)
 		return err
 	}
-	r.poll, r.fd, r.open, r.done = os.NewFile(uintptr(fd), "epoll"), fd, map[int32]*tunnel{}, make(chan struct{})
-	conn, err := r.poll.SyscallConn()
+	poll := os.NewFile(uintptr(fd), "epoll")
+	conn, err := poll.SyscallConn()
 	if err != nil {
+		_ = poll.Close()
 		return err
 	}
+	r.poll, r.fd, r.open, r.done = poll, fd, map[int32]*tunnel{}, make(chan struct{})
 	go r.run(conn)
 	return nil
 }
