@@ -16,6 +16,9 @@ import (
 
 const module = "github.com/agentjail/agentjail"
 
+// leaktest is for the tests of every package: it holds that they leave neither goroutines nor descriptors.
+const leaktest = module + "/integration/leaktest"
+
 // arrows is what the files of one package may import beside the standard library. A path stands for itself and all below it.
 type arrows struct {
 	code  []string // any file
@@ -33,19 +36,19 @@ var libcontainer = []string{"github.com/opencontainers/runc", "github.com/openco
 var table = map[string]arrows{
 	"profiles": {
 		code:  []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net/publicsuffix", "golang.org/x/net/idna"},
-		tests: []string{"github.com/google/go-cmp"},
+		tests: []string{"github.com/google/go-cmp", leaktest},
 	},
 	"seccomp": {
 		code:  []string{"github.com/seccomp/libseccomp-golang", "golang.org/x/sys/unix"},
-		tests: []string{"github.com/google/go-cmp", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/specs-go"},
+		tests: []string{"github.com/google/go-cmp", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/specs-go", leaktest},
 	},
 	"netns": {
 		code:  []string{"github.com/vishvananda/netlink", "golang.org/x/sys/unix"},
-		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak"},
+		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", leaktest},
 	},
 	"netns/egress": {
 		code:  []string{"golang.org/x/net", "golang.org/x/sys/unix", "github.com/miekg/dns"},
-		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak"},
+		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", leaktest},
 	},
 	"sandbox": {
 		code: []string{
@@ -54,18 +57,21 @@ var table = map[string]arrows{
 			"software.sslmate.com/src/go-pkcs12", // Java's trust store
 			"github.com/zalando/go-keyring",      // a source of secrets
 		},
-		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", "github.com/rogpeppe/go-internal"},
+		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", leaktest, "github.com/rogpeppe/go-internal"},
 		cgo:   true, // init.go: a PID 1 without Go's runtime
 		only:  "container.go",
 	},
 	// Its command runs in a jail: it knows system calls and addresses, and nothing of how a jail is made.
 	"sandbox/selftest": {
 		code:  []string{"golang.org/x/sys/unix", "github.com/vishvananda/netlink"},
-		tests: []string{module + "/profiles", module + "/sandbox"},
+		tests: []string{module + "/profiles", module + "/sandbox", leaktest},
 	},
 	"cmd/agentjail": {
 		code:  []string{module + "/profiles", module + "/sandbox", "github.com/urfave/cli/v2", "golang.org/x/term"},
-		tests: []string{"github.com/google/go-cmp", "github.com/rogpeppe/go-internal"},
+		tests: []string{"github.com/google/go-cmp", "github.com/rogpeppe/go-internal", leaktest},
+	},
+	"integration/leaktest": {
+		code: []string{"go.uber.org/goleak"},
 	},
 	"integration": {
 		tests: []string{"github.com/rogpeppe/go-internal", "golang.org/x/sys/unix"},

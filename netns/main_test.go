@@ -10,7 +10,11 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/agentjail/agentjail/integration/leaktest"
 )
+
+func TestMain(m *testing.M) { os.Exit(leaktest.Run(m)) }
 
 // A gateway's namespaces cannot be left again, so a test that needs them runs in a process of its own: the test binary starts
 // itself for that one test. stage says how far it has got.

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"os"
 	"testing"
+
+	"github.com/agentjail/agentjail/integration/leaktest"
 )
 
 // roleEnv makes the test binary play a process that a test needs.
@@ -14,5 +16,8 @@ func TestMain(m *testing.M) {
 	if play, ok := roles()[os.Getenv(roleEnv)]; ok {
 		play()
 	}
-	os.Exit(m.Run())
+	if os.Getenv(childEnv) != "" {
+		os.Exit(m.Run()) // it stands for a gateway: what that leaves goes with it
+	}
+	os.Exit(leaktest.Run(m))
 }

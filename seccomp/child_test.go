@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/agentjail/agentjail/integration/leaktest"
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
 )
@@ -28,7 +29,7 @@ const (
 func TestMain(m *testing.M) {
 	switch os.Getenv(childEnv) {
 	case "":
-		os.Exit(m.Run())
+		os.Exit(leaktest.Run(m))
 	case "attempts":
 		must(load())
 		must(json.NewEncoder(os.Stdout).Encode(tryAll()))

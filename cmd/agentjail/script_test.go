@@ -12,11 +12,18 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/agentjail/agentjail/integration/leaktest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"agentjail": main})
+	testscript.Main(tidy{m}, map[string]func(){"agentjail": main})
 }
+
+// tidy looks for what the tests have left.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int { return leaktest.Run(t.M) }
 
 // TestScript runs testdata/*.txtar: everything that people say and that needs no jail to be answered. A script starts in
 // $WORK/project; HOME, XDG_CONFIG_HOME and XDG_STATE_HOME lie in $WORK too. Beside testscript's own commands:

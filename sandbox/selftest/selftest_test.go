@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/agentjail/agentjail/integration/leaktest"
 	"github.com/agentjail/agentjail/sandbox"
 )
 
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	case "wrapped":
 		os.Exit(wrapped())
 	}
-	os.Exit(m.Run())
+	os.Exit(leaktest.Run(m))
 }
 
 // options are those of a test whose jails lie in a directory of its own. It must be reachable for the user that the jail has.
