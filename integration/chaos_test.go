@@ -26,7 +26,8 @@ import (
 // processes), init or command, and HOW is kill, or stop: SIGSTOP and, when all others wait for it or have gone on without it, SIGKILL.
 //
 // A first run shows which steps WHO takes, as the system calls that change something outside of itself; then each of N further runs
-// ends at another of them, just before it is done. CMD is agentjail's, ends by itself with status 7 and writes nothing.
+// ends at another of them, just before it is done. CMD is agentjail's; its command waits for the end of its input, which does not come when
+// WHO has died before, then ends with status 7, and writes nothing.
 func fell(args []string) error {
 	who, how, argv := args[0], args[1], args[3:]
 	n, err := strconv.Atoi(args[2])
@@ -83,6 +84,9 @@ type step struct {
 
 func (s step) String() string { return fmt.Sprintf("%s #%d", steps[s.call], s.nth) }
 
+// waiting stands for the one moment at which everything is there and nobody does anything: the command waits for its input.
+const waiting = ^uint64(0)
+
 // steps are the system calls that another process, the file system or the kernel's idea of a process can tell of.
 var steps = map[uint64]string{
 	unix.SYS_CLONE: "clone", unix.SYS_CLONE3: "clone3", unix.SYS_EXECVE: "execve", unix.SYS_EXIT_GROUP: "exit_group", unix.SYS_WAITID: "waitid",
@@ -94,7 +98,7 @@ var steps = map[uint64]string{
 	unix.SYS_SETSID: "setsid", unix.SYS_SETHOSTNAME: "sethostname", unix.SYS_PRLIMIT64: "prlimit64", unix.SYS_OPENAT: "openat",
 	unix.SYS_OPENAT2: "openat2", unix.SYS_MKDIRAT: "mkdirat", unix.SYS_RENAMEAT: "renameat", unix.SYS_UNLINKAT: "unlinkat",
 	unix.SYS_SYMLINKAT: "symlinkat", unix.SYS_FALLOCATE: "fallocate", unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_MEMFD_CREATE: "memfd_create",
-	unix.SYS_PIPE2: "pipe2", unix.SYS_CHDIR: "chdir", unix.SYS_WRITE: "write", unix.SYS_READ: "read",
+	waiting: "waiting command", unix.SYS_PIPE2: "pipe2", unix.SYS_CHDIR: "chdir", unix.SYS_WRITE: "write", unix.SYS_READ: "read",
 }
 
 // choose takes n of the steps: the first and the last of each kind, and of the others, from a fixed seed, as many as are wanted.
@@ -115,6 +119,9 @@ func choose(all []step, n int) (chosen []step) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	rnd.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 	rnd.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
+	if i := slices.IndexFunc(chosen, func(s step) bool { return s.call == waiting }); i >= 0 { // that one in any case
+		chosen[0], chosen[i] = chosen[i], chosen[0]
+	}
 	return slices.Concat(chosen, rest)[:min(n, len(all))]
 }
 
@@ -144,6 +151,7 @@ type felled struct {
 	victim  int
 	outcome string // the launcher's status
 	counts  map[uint64]int
+	input   *os.File // open for as long as the command shall wait
 }
 
 // patience is for a machine with other work to do. A run takes a tenth of a second.
@@ -163,6 +171,13 @@ func (f *felled) run(argv []string) error {
 	report := filepath.Join(dir, "report.json")
 	cmd := exec.Command(argv[0], append([]string{"--report", report}, argv[1:]...)...)
 	cmd.Stderr = complaints
+	in, input, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	defer input.Close()
+	cmd.Stdin, f.input = in, input
 	f.counts = map[uint64]int{}
 	t := &tracer{call: f.call}
 	if err := t.start(cmd); err != nil {
@@ -187,10 +202,21 @@ func (f *felled) run(argv []string) error {
 }
 
 // call is told of each system call of the run.
-func (f *felled) call(t *tracer, process int, number uint64) {
-	if t.roles[process] != f.who || steps[number] == "" {
-		return
+func (f *felled) call(t *tracer, process int, number, first uint64) {
+	input := t.roles[process] == inside && number == unix.SYS_READ && first == 0
+	if victim := t.alive(f.who); input && victim != 0 {
+		f.reached(t, victim, waiting)
 	}
+	if f.victim == 0 && input {
+		f.input.Close()
+	}
+	if f.victim == 0 && t.roles[process] == f.who && steps[number] != "" {
+		f.reached(t, process, number)
+	}
+}
+
+// reached is one step: the process dies when it is its last.
+func (f *felled) reached(t *tracer, process int, number uint64) {
 	f.counts[number]++
 	now := step{number, f.counts[number]}
 	if f.seen != nil {
@@ -201,12 +227,20 @@ func (f *felled) call(t *tracer, process int, number uint64) {
 		return
 	}
 	f.victim, t.call = process, nil
+	goOn := func(*tracer) { f.input.Close() } // nobody misses a stage that has done its work, nor the janitor
+	if f.who != stage && f.who != other {
+		goOn = nil
+	}
 	if !f.stop {
 		unix.Kill(process, unix.SIGKILL)
+		t.idle = goOn
 		return
 	}
 	unix.Kill(process, unix.SIGSTOP)
-	t.idle = func(*tracer) { unix.Kill(process, unix.SIGKILL) }
+	t.idle = func(*tracer) {
+		unix.Kill(process, unix.SIGKILL)
+		t.idle = goOn
+	}
 }
 
 // judge holds what the run tells against what happened to it.

@@ -21,10 +21,10 @@ import (
 type tracer struct {
 	root   int
 	status syscall.WaitStatus
-	roles  map[int]string // of processes
-	of     map[int]int    // a thread's process
-	call   func(t *tracer, process int, number uint64)
-	idle   func(t *tracer) // called once when nobody has anything to do
+	roles  map[int]string                                     // of processes
+	of     map[int]int                                        // a thread's process
+	call   func(t *tracer, process int, number, first uint64) // told of each system call that begins, with its first argument
+	idle   func(t *tracer)                                    // called once when nobody has anything to do
 }
 
 // The processes of a run, in the order of their births. stages are libcontainer's, until one of them has become our init.
@@ -200,13 +200,23 @@ func (t *tracer) syscall(pid int) {
 		_            [3]uint8
 		_            uint32
 		_, _, number uint64
-		_            [6]uint64
+		args         [6]uint64
 	}
 	const entry = 1
 	n, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(pid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
 	if errno == 0 && n > 0 && info.op == entry {
-		t.call(t, t.of[pid], info.number)
+		t.call(t, t.of[pid], info.number, info.args[0])
 	}
+}
+
+// alive gives a process of that role, 0 when there is none.
+func (t *tracer) alive(role string) int {
+	for _, process := range t.of {
+		if t.roles[process] == role {
+			return process
+		}
+	}
+	return 0
 }
 
 // asleep says whether every thread waits for something.
