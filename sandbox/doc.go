@@ -69,7 +69,8 @@
 //   - stdio: descriptors that are more than a stream of bytes, what others write to a pipe on stdout, and the caller's terminal.
 //   - limits: memory, processes and processor time where the machine lets us (cgroup*.go); open files, cores and tmpfs sizes always.
 //
-// A wall that cannot stand ends the run. The user may name one that may fall (--allow-degraded); the report then says so.
+// A wall that cannot stand ends the run. The user may name one that may fall (--allow-degraded); the report then says so. Package
+// selftest tries each of them on the user's machine, with a control where it does not stand (agentjail selftest).
 //
 // # Secrets
 //

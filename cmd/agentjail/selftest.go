@@ -91,11 +91,11 @@ func (a *app) printAttempts(r *selftest.Report) error {
 			p.line("%s", area)
 		}
 		verdict := one.Result
-		if verdict != selftest.Stopped {
+		if verdict != selftest.Stopped && verdict != selftest.Absent {
 			verdict = strings.ToUpper(verdict)
 		}
 		p.line("  %-12s  %-30s  %s", verdict, one.Name, printable(one.Detail))
-		if one.Result == selftest.Inconclusive {
+		if one.Result == selftest.Inconclusive || one.Result == selftest.Absent {
 			p.line("  %-12s  %-30s  control: %s", "", "", printable(one.Control))
 		}
 	}
@@ -104,5 +104,8 @@ func (a *app) printAttempts(r *selftest.Report) error {
 		p.line("%-12s%9d%9d%14d", s.Area, s.Stopped, s.Escaped, s.Inconclusive)
 	}
 	p.line("%-12s%9d%9d%14d", "all", r.Stopped, r.Escaped, r.Inconclusive)
+	if r.Absent > 0 {
+		p.line("\nabsent: %d, for this kernel does not have them, or has them for the root of the machine alone", r.Absent)
+	}
 	return p.err
 }

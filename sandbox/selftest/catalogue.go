@@ -31,6 +31,9 @@ type attempt struct {
 	why     string // what whoever succeeds has won
 	control string // outside, namespace, other
 	do      func(*target) error
+	// optional: kernels are built without it, or leave it to the root of the machine. Where the control is refused as well there is nothing to
+	// stop, and the attempt is absent, not inconclusive.
+	optional bool
 
 	area string
 }

@@ -8,7 +8,8 @@
 //
 // Each attempt has a control: the same function, told of the same kind of target, where its wall does not stand. Only what succeeds
 // there and fails in the jail has been stopped by the jail. An attempt whose control fails is inconclusive, and so is one that could not
-// be carried out, died or did not end in time: nobody knows. The walls that a control is without:
+// be carried out, died or did not end in time: nobody knows. Where a kernel may not have what an attempt is about, or has it for the machine's
+// root alone, a control that is refused says that nobody gets there: that attempt is absent. The walls that a control is without:
 //
 //	outside     all of them: an ordinary process of the user's, beside the jail
 //	namespace   the jail's: a process that is root of a user namespace of its own, PID 1 of its PID namespace, with a network in
@@ -21,7 +22,8 @@
 //
 // # Processes
 //
-//	Run ──┬── bystander       a process of the user's that the jail must not find
+//	Run ──┬── janitor         removes what is planted, when this process is gone too
+//	      ├── bystander       a process of the user's that the jail must not find
 //	      ├── agentjail run … other     the second jail: owns, answers, runs the controls called other
 //	      ├── agentjail run … attack    the jail; then once more with a terminal
 //	      ├── outside         the controls, without and with a terminal
@@ -33,9 +35,9 @@
 // # What is planted
 //
 // All that the jail is after is made by Run and marked with a random word: files, sockets, servers on the loopback device, memory
-// segments, queues, a process. It lies in temporary directories and goes when Run returns, also when its context ends. The user's home,
-// project, state and sessions are not touched: the jails get a home and a state directory of the test's own, and the user's
-// profiles. No packet leaves the machine.
+// segments, queues, a process. It lies in temporary directories and goes when Run returns, also when its context ends; when this process
+// is killed, a janitor that it has started takes it away (janitor.go). The user's home, project, state and sessions are not touched: the jails get
+// a home and a state directory of the test's own, and the user's profiles. No packet leaves the machine.
 //
 // # What it does not do
 //

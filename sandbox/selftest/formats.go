@@ -12,6 +12,7 @@ type junitSuite struct {
 	Tests    int         `xml:"tests,attr"`
 	Failures int         `xml:"failures,attr"`
 	Errors   int         `xml:"errors,attr"`
+	Skipped  int         `xml:"skipped,attr,omitempty"`
 	Cases    []junitCase `xml:"testcase"`
 }
 
@@ -20,6 +21,7 @@ type junitCase struct {
 	Name    string        `xml:"name,attr"`
 	Failure *junitProblem `xml:"failure"`
 	Error   *junitProblem `xml:"error"`
+	Skipped *junitProblem `xml:"skipped"`
 }
 
 type junitProblem struct {
@@ -27,9 +29,9 @@ type junitProblem struct {
 	Text    string `xml:",chardata"`
 }
 
-// WriteJUnit writes the report as JUnit's XML: an escape is a failure, an inconclusive attempt an error.
+// WriteJUnit writes the report as JUnit's XML: an escape is a failure, an inconclusive attempt an error, an absent one skipped.
 func (r *Report) WriteJUnit(w io.Writer) error {
-	suite := junitSuite{Name: "agentjail selftest", Tests: len(r.Attempts), Failures: r.Escaped, Errors: r.Inconclusive}
+	suite := junitSuite{Name: "agentjail selftest", Tests: len(r.Attempts), Failures: r.Escaped, Errors: r.Inconclusive, Skipped: r.Absent}
 	for _, a := range r.Attempts {
 		c := junitCase{Class: "agentjail." + a.Area, Name: a.Name}
 		problem := &junitProblem{Message: a.Detail, Text: "control " + a.Control}
@@ -38,6 +40,8 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 			c.Failure = problem
 		case Inconclusive:
 			c.Error = problem
+		case Absent:
+			c.Skipped = problem
 		}
 		suite.Cases = append(suite.Cases, c)
 	}
@@ -103,7 +107,8 @@ func (r *Report) SARIF(profiles []string) any {
 	for i, a := range r.Attempts {
 		id := a.Area + "/" + a.Name
 		one.Tool.Driver.Rules = append(one.Tool.Driver.Rules, rule{id, a.Name, text{a.Why}})
-		kind := map[string][2]string{Stopped: {"pass", "none"}, Escaped: {"fail", "error"}, Inconclusive: {"open", "none"}}[a.Result]
+		kind := map[string][2]string{Stopped: {"pass", "none"}, Escaped: {"fail", "error"}, Inconclusive: {"open", "none"},
+			Absent: {"notApplicable", "none"}}[a.Result]
 		one.Results = append(one.Results, result{id, i, kind[0], kind[1], text{a.Result + ": " + a.Detail + " (control " + a.Control + ")"}, where})
 	}
 	return log{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []run{one}}

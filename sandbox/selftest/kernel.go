@@ -66,6 +66,30 @@ func kernelAttempts() []attempt {
 			_, _, err := unix.NameToHandleAt(unix.AT_FDCWD, "/", 0)
 			return reached(err)
 		}},
+		{name: "file-handle-open", control: namespace, why: "files past the mounts (CVE-2014-3519)", optional: true, do: func(*target) error {
+			handle := unix.NewFileHandle(0, nil) // of no bytes
+			_, err := unix.OpenByHandleAt(-1, handle, unix.O_RDONLY|unix.O_CLOEXEC)
+			return reached(err)
+		}},
+		{name: "file-watch", why: "the names of files that others open", optional: true, do: func(*target) error {
+			fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_REPORT_FID|unix.FAN_CLOEXEC, 0)
+			if err == nil {
+				unix.Close(fd)
+			}
+			return err
+		}},
+		{name: "kernel-program", why: "code that the kernel runs (CVE-2021-3490)", optional: true, do: func(*target) error {
+			return reached(call(unix.SYS_BPF, 1<<16, 0, 0)) // no command has that number
+		}},
+		{name: "kernel-module", why: "code in the kernel", optional: true, do: func(*target) error {
+			return reached(call(unix.SYS_INIT_MODULE, 0, 0, 0))
+		}},
+		{name: "kernel-module-file", why: "code in the kernel", optional: true, do: func(*target) error {
+			return reached(call(unix.SYS_FINIT_MODULE, ^uintptr(0), 0, ^uintptr(0)))
+		}},
+		{name: "kernel-replace", why: "another kernel", optional: true, do: func(*target) error {
+			return reached(call(unix.SYS_KEXEC_LOAD, 0, 1<<16, 0, 1<<8)) // more segments than there can be, and a flag that there is not
+		}},
 		{name: "performance-counters", why: "a part of the kernel with many bugs (CVE-2023-2235)", do: func(*target) error {
 			return reached(call(unix.SYS_PERF_EVENT_OPEN, 0, 0, ^uintptr(0), ^uintptr(0), ^uintptr(0)))
 		}},
@@ -117,6 +141,10 @@ func kernelAttempts() []attempt {
 		{name: "socket-generic-high-bits", why: "the same, by an argument with bits that the kernel drops (CVE-2019-10063)", do: func(*target) error {
 			return call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_GENERIC|1<<32)
 		}},
+		{name: "socket-crypto", why: "the kernel's ciphers, a part with many bugs", optional: true, do: sockets(unix.AF_ALG, unix.SOCK_SEQPACKET, 0)},
+		{name: "socket-virtual-machine", why: "the machine that this one runs on", optional: true, do: sockets(unix.AF_VSOCK, unix.SOCK_STREAM, 0)},
+		{name: "socket-express", control: namespace, why: "what others send, and packets of any shape", optional: true,
+			do: sockets(unix.AF_XDP, unix.SOCK_RAW, 0)},
 		{name: "socket-packet", control: namespace, why: "what others send, and packets of any shape", do: sockets(unix.AF_PACKET, unix.SOCK_RAW, 0)},
 		{name: "socket-raw", control: namespace, why: "packets of any shape", do: sockets(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_TCP)},
 		{name: "socket-raw-v6", control: namespace, why: "packets of any shape", do: sockets(unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_TCP)},

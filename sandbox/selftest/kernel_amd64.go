@@ -14,6 +14,9 @@ func machineAttempts() []attempt {
 			}
 			return nil
 		}},
+		{name: "other-numbers-x32", why: "system calls under the numbers of another interface", optional: true, do: func(*target) error {
+			return call(1<<30 | unix.SYS_GETPID) // __X32_SYSCALL_BIT
+		}},
 		{name: "segments", why: "16-bit segments (CVE-2017-17053)", do: func(*target) error { return reached(call(unix.SYS_MODIFY_LDT, 0, 0, 0)) }},
 	}
 }

@@ -38,7 +38,16 @@ func plant() (*ground, error) {
 }
 
 func (g *ground) plant() (err error) {
-	if g.dir, err = os.MkdirTemp("", Name+"-"); err != nil {
+	j, err := hire()
+	if err != nil {
+		return err
+	}
+	g.undo.add(j.dismiss)
+	g.dir = filepath.Join(os.TempDir(), Name+"-"+rand.Text())
+	if err := j.told(planted{Dir: g.dir}); err != nil {
+		return err
+	}
+	if err := os.Mkdir(g.dir, 0o700); err != nil {
 		return err
 	}
 	g.undo.add(func() { os.RemoveAll(g.dir) })
@@ -74,6 +83,9 @@ func (g *ground) plant() (err error) {
 	}
 	for into, dir := range map[*string]string{&t.Temp: os.TempDir(), &t.VarTemp: "/var/tmp", &t.Shm: "/dev/shm"} {
 		*into = filepath.Join(dir, Name+"-"+word)
+		if err := j.told(planted{File: *into}); err != nil {
+			return err
+		}
 		if err := os.WriteFile(*into, []byte(t.Token), 0o600); err != nil {
 			continue // the control says so
 		}
@@ -83,6 +95,11 @@ func (g *ground) plant() (err error) {
 		return err
 	}
 	t.Account = account()
+	for _, p := range []planted{{Shm: t.ShmKey}, {Sem: t.SemaphKey}, {Msg: t.MsgKey}, {Queue: t.Queue}} {
+		if err := j.told(p); err != nil {
+			return err
+		}
+	}
 	if err := makeSegment(t.ShmKey, t.Token, &g.undo); err != nil {
 		return err
 	}

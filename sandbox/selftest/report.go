@@ -5,6 +5,7 @@ const (
 	Stopped      = "stopped"      // it failed, and its control succeeded
 	Escaped      = "escaped"      // it succeeded
 	Inconclusive = "inconclusive" // its control failed, or it was not tried to the end
+	Absent       = "absent"       // nobody gets there: the kernel does not have it, or has it for the root of the machine alone
 )
 
 // Report is what `selftest --json` prints, version 1.
@@ -14,6 +15,7 @@ type Report struct {
 	Stopped      int       `json:"stopped"`
 	Escaped      int       `json:"escaped"`
 	Inconclusive int       `json:"inconclusive"`
+	Absent       int       `json:"absent,omitempty"`
 }
 
 // Attempt is one attempt and what came of it.
@@ -27,13 +29,13 @@ type Attempt struct {
 	Why string `json:"-"` // what success is worth
 }
 
-// Holds says whether every attempt was stopped.
-func (r *Report) Holds() bool { return r.Stopped == len(r.Attempts) && r.Stopped > 0 }
+// Holds says whether every attempt was stopped that somebody could make here.
+func (r *Report) Holds() bool { return r.Stopped+r.Absent == len(r.Attempts) && r.Stopped > 0 }
 
 // Area is the sum of one area.
 type Area struct {
-	Area                           string
-	Stopped, Escaped, Inconclusive int
+	Area                                   string
+	Stopped, Escaped, Inconclusive, Absent int
 }
 
 // Areas sums the report up, in the order of the catalogue.
@@ -44,7 +46,7 @@ func (r *Report) Areas() []Area {
 			sums = append(sums, Area{Area: a.Area})
 		}
 		s := &sums[len(sums)-1]
-		*map[string]*int{Stopped: &s.Stopped, Escaped: &s.Escaped, Inconclusive: &s.Inconclusive}[a.Result]++
+		*map[string]*int{Stopped: &s.Stopped, Escaped: &s.Escaped, Inconclusive: &s.Inconclusive, Absent: &s.Absent}[a.Result]++
 	}
 	return sums
 }
@@ -69,6 +71,9 @@ func judge(all []attempt, jail, controls map[string]line) *Report {
 		case tried.Done: // whatever the control says
 			one.Result, one.Detail = Escaped, "won: "+a.why
 			r.Escaped++
+		case a.optional && answered && !tried.Unready && controlled && !control.Done && !control.Unready:
+			one.Result = Absent
+			r.Absent++
 		case !answered || tried.Unready || !control.Done:
 			one.Result = Inconclusive
 			if !answered {

@@ -102,7 +102,7 @@ func TestJSON(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
-	if a := fmt.Sprint(sample().Areas()); a != "[{files 1 1 0} {door 0 0 1}]" {
+	if a := fmt.Sprint(sample().Areas()); a != "[{files 1 1 0 0} {door 0 0 1 0}]" {
 		t.Error(a)
 	}
 }

@@ -31,6 +31,7 @@ const (
 	roleNamespace = "namespace" // root of a user namespace
 	roleAttempt   = "attempt"   // one attempt of any of them
 	roleBystander = "bystander"
+	roleJanitor   = "janitor"
 )
 
 // attemptTime is what one attempt may take.
@@ -78,6 +79,8 @@ func act(role string, j *job) error {
 		return out.Encode(try(j))
 	case roleBystander:
 		return bystand(j, out)
+	case roleJanitor:
+		return clean(os.Stdin)
 	case roleNamespace:
 		stop, err := rule(&j.Target)
 		if err != nil {
