@@ -100,8 +100,9 @@ func placeholderLeaks() []variant {
 	}}
 	socket := variant{name: "in a WebSocket frame", make: func(r *rand.Rand, id string) trial {
 		said := frame(wsText, [4]byte{byte(r.IntN(256)), 2, 3, byte(r.IntN(256))}, text)
+		port := any1[uint16](r, 80, 443)
 		return trial{id: id, harm: leaked(id, said), act: func(w *world) error {
-			_, err := w.upgraded("web.example.com", any1[uint16](r, 80, 443), "/"+id, said)
+			_, err := w.upgraded("web.example.com", port, "/"+id, said)
 			return err
 		}}
 	}}
