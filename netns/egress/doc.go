@@ -62,7 +62,8 @@
 //
 // A rule about requests (TLS "inspect", Methods, Paths, Git, API, MaxRequest, MaxUpload) or a [Secret] of the host needs requests to be
 // seen. TLS then ends at the door, under a leaf of the session's [CA], in HTTP/1.1 or HTTP/2, and begins anew towards the real
-// server, whose certificate is verified against the host's roots and the rule's UpstreamCA. There is no way from here to a tunnel: a
+// server, whose certificate is verified against the host's roots and the rule's UpstreamCA. A client's HTTP/1 stays HTTP/1 on the way;
+// its HTTP/2 becomes what the server speaks. There is no way from here to a tunnel: a
 // client that does not take the leaf is refused and the log says [ClientTrust]; a server that does not prove its name is not sent
 // the request ([UpstreamTLS]). Nothing is dialled before a request was allowed. The rule that [Matcher.Decide] gives is the one that
 // judges, alone; its port 80 is judged as its port 443 is, and its other ports are TLS or HTTP and nothing else.
