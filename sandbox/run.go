@@ -33,7 +33,8 @@ const launchTimeout = time.Minute
 // termGrace is how long a command has between the SIGTERM of its wall-time limit and SIGKILL.
 const termGrace = 2 * time.Second
 
-// settleTime is when a launch is over for the memory's sake.
+// settleTime is how long after its launch a command has run for a while. It is not counted from the beginning: where a hundred jails
+// start at once, a launch takes longer than this, and what it took last would stay.
 const settleTime = time.Second
 
 // run is one jail while it is made and while it lives.
@@ -77,8 +78,6 @@ func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, er
 	}
 	// A launch makes a few megabytes of garbage, and to collect it would cost more than to keep it until the command has run for a while.
 	debug.SetGCPercent(-1)
-	settled := time.AfterFunc(settleTime, settle)
-	defer settled.Stop()
 	r := &run{plan: plan, host: host, opts: opts, log: opts.Log}
 	r.umask = unix.Umask(0o077) // the caller's is for what the command makes
 	defer unix.Umask(r.umask)
@@ -126,6 +125,7 @@ func (r *run) supervise(ctx context.Context) error {
 			case m.running:
 				running = true
 				deadline.Stop()
+				defer time.AfterFunc(settleTime, settle).Stop() // this message comes once
 				r.streams.close()
 				if d := r.plan.wall(); d > 0 {
 					r.wall = time.After(d)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,12 +19,38 @@ import (
 // settle gives back what a launch took, for the hours in which a process of ours then waits. A launch collects no garbage, and it maps
 // most of the binary, 15 MB of which the rest of a life needs a tenth.
 //
-// From then on garbage is collected at four times what is in use: a door that judges requests keeps little and makes much, and would spend
-// a quarter of its time collecting.
+// From then on garbage may take four times what is in use: a door that judges requests keeps little and makes much, and would spend a
+// quarter of its time collecting.
 func settle() {
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(muchGarbage)
+	boundGarbage()
 	debug.FreeOSMemory()
 	dropText()
+}
+
+const (
+	muchGarbage = 400      // percent of what is in use
+	mostGarbage = 24 << 20 // bytes: a door with two thousand connections keeps forty megabytes, and may not take two hundred
+	leastRoom   = 50       // percent, however much is in use: collecting all the time is worse
+)
+
+// boundGarbage sets at the end of each collection how much garbage there may be until the next: a finalizer runs once in each
+// (runtime.SetFinalizer).
+func boundGarbage() {
+	type mark struct{ _ *byte } // has a pointer: tiny objects share a block, and its end
+	now := muchGarbage
+	var watch func(*mark)
+	watch = func(*mark) {
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		percent := min(muchGarbage, max(leastRoom, int(mostGarbage*100/max(1, live[0].Value.Uint64()))))
+		if percent != now {
+			now = percent
+			debug.SetGCPercent(percent)
+		}
+		runtime.SetFinalizer(new(mark), watch)
+	}
+	runtime.SetFinalizer(new(mark), watch)
 }
 
 // dropText unmaps the pages of our own code and constants; the kernel maps those that are used again from its cache (madvise(2),
