@@ -32,7 +32,10 @@ var (
 	testExplain = netip.MustParseAddr("127.18.0.4")
 )
 
-const patience = 10 * time.Second
+const (
+	patience = 10 * time.Second // with what happens at once
+	lifetime = 2 * time.Minute  // of a client's connection: many bytes take long under the race detector
+)
 
 // jail is a door with listeners, seen from inside.
 type jail struct {
@@ -184,7 +187,7 @@ func (j *jail) dialAddr(addr netip.Addr, port uint16) *net.TCPConn {
 	if err != nil {
 		j.t.Fatal(err)
 	}
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(lifetime)); err != nil {
 		j.t.Fatal(err)
 	}
 	return c.(*net.TCPConn)
@@ -242,7 +245,7 @@ func (j *jail) client(others ...*CA) *http.Client {
 		ForceAttemptHTTP2: true,
 	}
 	j.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 60 * time.Second}
+	return &http.Client{Transport: tr, Timeout: lifetime}
 }
 
 // get does one request and gives status, headers and body.
