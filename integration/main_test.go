@@ -47,7 +47,17 @@ func (t tidy) Run() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	return t.M.Run()
+	found, err := races(dir)
+	code := 1
+	if err == nil {
+		code = t.M.Run()
+		err = found()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "integration:", err)
+		return 1
+	}
+	return code
 }
 
 // isTestBinary tells the tests from the programs, which are this binary under another name.

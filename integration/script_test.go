@@ -118,8 +118,9 @@ connect = "%[2]s"
 upstream_ca = "%[4]s"
 `
 
-// keep are the variables of the caller that say how this machine reaches the outside: its proxies and certificate authorities.
-var keep = regexp.MustCompile(`(?i)^((https?|no|all)_proxy|.*_CA_.*|.*_CA|SSL_CERT_.*|GIT_SSL_.*|GOPROXY|GOSUMDB|GONOSUMDB|npm_config_.*)=`)
+// keep are the variables of the caller that say how this machine reaches the outside: its proxies and certificate authorities; and what
+// the race detector is told (race_test.go).
+var keep = regexp.MustCompile(`(?i)^(GORACE|(https?|no|all)_proxy|.*_CA_.*|.*_CA|SSL_CERT_.*|GIT_SSL_.*|GOPROXY|GOSUMDB|GONOSUMDB|npm_config_.*)=`)
 
 func setup(env *testscript.Env) error {
 	w, err := web()
