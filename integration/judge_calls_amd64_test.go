@@ -47,6 +47,7 @@ var differences = []difference{
 		"open [24]755", "openat [24]755", "creat [24]755", "chmod [24]755", "fchmod [24]755", "fchmodat [24]755", "mknodat [24]755"}, false},
 	{"typing into a terminal, and line disciplines", "EPERM", []string{
 		"ioctl TIOCSTI", "ioctl TIOCLINUX", "ioctl TIOCSETD", "ioctl high TIOCSTI", "ioctl high TIOCLINUX", "ioctl high TIOCSETD"}, false},
+	{"leases, which hold whoever opens the file for writing", "EINVAL", []string{"fcntl 1024"}, false},
 	{"limits of a process that is not the caller, as pid 0", "EPERM", []string{"prlimit64/ones"}, false},
 	{"raw sockets need a capability", "EPERM", []string{"socket inet 3", "socket inet6 3"}, false},
 	{"a type of socket that has no protocol", "ENOSYS", []string{

@@ -67,7 +67,8 @@
 //   - the door (package egress): names that no rule allows, addresses that are not public, requests whose parts disagree.
 //   - seccomp (package seccomp): system calls outside an allowlist; other socket families, keyring, tracing, mounting, io_uring.
 //   - stdio: descriptors that are more than a stream of bytes, what others write to a pipe on stdout, and the caller's terminal.
-//   - limits: memory, processes and processor time where the machine lets us (cgroup*.go); open files, cores and tmpfs sizes always.
+//   - limits: memory, processes and processor time where the machine lets us (cgroup*.go); open files, cores and tmpfs sizes always. Half of
+//     the user's inotify instances and watches, waiting signals and message queues stays with the user's other programs and jails.
 //
 // A wall that cannot stand ends the run. The user may name one that may fall (--allow-degraded); the report then says so. Package
 // selftest tries each of them on the user's machine, with a control where it does not stand (agentjail selftest).
@@ -115,7 +116,10 @@
 // rights. Of a project that root owns such files are read-only (setid.go). Directories that --rw adds are not searched.
 // A pipe or FIFO on stdin is the command's to read to its end and, reopened, to write to: who reads on after it reads what the command
 // wrote (stdio.go says why it is not copied).
-// A UNIX socket in the project, and what the program of the user's that listens there gives away. The caller's supplementary groups,
+// A UNIX socket in the project, and what the program of the user's that listens there gives away. Two jails of one project have its files in
+// common, and so their locks, futexes in shared mappings, and sockets: one can pass the other a descriptor, which can be opened anew for whatever
+// the file's mode and mount allow, and a directory's leads through the tree of the jail that passed it. What the kernel counts for the user in
+// no namespace at all: watches of epoll(7), and memory of pipes, of which each new one then gets two pages. The caller's supplementary groups,
 // which an unprivileged process cannot drop: a bound file that is readable through one stays readable. Disk space in the project.
 //
 // Changes that somebody outside makes to protected paths while the jail runs, a second jail of the project included. Replacing or

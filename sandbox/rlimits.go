@@ -30,6 +30,20 @@ func rlimits(limits []Limit) []rlimit {
 	return out
 }
 
+// sharedLimits leave half of what the kernel counts for the user as a whole, whatever the namespace, to the user's other programs and jails:
+// signals that wait, of which each POSIX timer takes one (timer_create(2)), and bytes of message queues (mq_overview(7)). A limit of a child
+// user namespace's counts there and in those above (commit d64696905554, "Reimplement RLIMIT_SIGPENDING on top of ucounts").
+func sharedLimits() []rlimit {
+	var out []rlimit
+	for _, resource := range []int{unix.RLIMIT_SIGPENDING, unix.RLIMIT_MSGQUEUE} {
+		var now unix.Rlimit
+		if err := unix.Getrlimit(resource, &now); err == nil && now.Cur != unix.RLIM_INFINITY {
+			out = append(out, atMost(resource, now.Cur/2))
+		}
+	}
+	return out
+}
+
 // atMost gives the limit n, or the caller's own where that is lower: raising it takes CAP_SYS_RESOURCE (setrlimit(2)), and a wall that
 // is lower than asked for stands.
 func atMost(resource int, n uint64) rlimit {

@@ -24,6 +24,7 @@
 //   - No call gives a file a set-user-ID or set-group-ID bit: the project and a persistent home are the host's, where nosuid does
 //     not hold (setid.go). EPERM from those that carry a mode in a register; openat2 and fchmodat2 answer ENOSYS.
 //   - prlimit(2) is for the caller, as pid 0, and for no other process: PID 1 has the command's host uid.
+//   - fcntl(2) gives no lease (EINVAL, as from a file system without them): one holds whoever opens the file, in other jails and on the host.
 //   - Only the low 32 bits of an argument count, as in the kernel (CVE-2019-10063).
 //
 // Nothing is allowed that moby's default profile refuses, but for a short list in the tests, each with its reason.

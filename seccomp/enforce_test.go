@@ -108,6 +108,9 @@ func attempts() []attempt {
 			list = append(list, attempt{"ioctl", [6]uintptr{bad, high | request, fault}, eperm, false})
 		}
 	}
+	for _, high := range []uintptr{0, 1 << 32} {
+		list = append(list, attempt{"fcntl", [6]uintptr{bad, high | unix.F_SETLEASE, unix.F_RDLCK}, syscall.EINVAL, false})
+	}
 	list = append(list, setIDAttempts()...)
 	return append(list, socketAttempts()...)
 }

@@ -10,6 +10,7 @@ const (
 	eafnosupport    = verdict(syscall.EAFNOSUPPORT)
 	eprotonosupport = verdict(syscall.EPROTONOSUPPORT)
 	eopnotsupp      = verdict(syscall.EOPNOTSUPP)
+	einval          = verdict(syscall.EINVAL)
 )
 
 // namespaceFlags are the CLONE_NEW* bits that clone(2) knows. CLONE_NEWTIME (0x80) is not one of them: its bit lies in the exit
@@ -23,6 +24,7 @@ const (
 	netlinks        = 32        // MAX_LINKS (linux/netlink.h)
 	socketTypeMask  = 0xf       // net/socket.h SOCK_TYPE_MASK: what is left are SOCK_NONBLOCK and SOCK_CLOEXEC
 	addrNoRandomize = 0x0040000 // personality(2)
+	setDelegation   = 1024 + 16 // F_SETDELEG, of directories too (linux/fcntl.h, Linux 6.19)
 	ptraceCont      = 7         // ptrace(2), the numbers of every architecture
 	ptraceKill      = 8
 	ptraceGetregs   = 12
@@ -46,6 +48,14 @@ func judgedCalls() []rule {
 			{when: []match{is(1, unix.TIOCLINUX)}, then: eperm},
 			// Loads line disciplines (n_gsm, n_hdlc, slcan) onto a pty, as any user: CVE-2017-2636, CVE-2023-6546.
 			{when: []match{is(1, unix.TIOCSETD)}, then: eperm},
+			{then: allow},
+		}},
+		// A lease lets the kernel hold whoever opens the file for writing, on the host and in other jails, for lease-break-time (45 s; fcntl(2),
+		// "Leases"), and every user may have one of each file of the user's own, read-only ones too. EINVAL is the answer of file
+		// systems that have none.
+		{why: "descriptors and locks, but no leases", names: []string{"fcntl"}, clauses: []clause{
+			{when: []match{is(1, unix.F_SETLEASE)}, then: einval},
+			{when: []match{is(1, setDelegation)}, then: einval},
 			{then: allow},
 		}},
 		{why: "the execution domain", names: []string{"personality"}, clauses: []clause{

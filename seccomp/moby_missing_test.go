@@ -23,6 +23,7 @@ func losses() []loss {
 			"mknod* mknodat* open* openat*"},
 		{"a mode behind a pointer, or in a call that not every libseccomp knows", "fchmodat2 openat2"},
 		{"typing into a terminal (CVE-2017-5226), line disciplines", "ioctl*"},
+		{"leases, which hold whoever opens the file", "fcntl*"},
 		{"families, types and protocols that load a module or meet the host", "socket* socketpair*"},
 		{"execution domains but Linux' own", "personality*"},
 		{"limits of other processes: PID 1 has the command's host uid", "prlimit64*"},
