@@ -1,7 +1,9 @@
 package selftest
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -76,6 +78,15 @@ func kernelAttempts() []attempt {
 			if err == nil {
 				unix.Close(fd)
 			}
+			return err
+		}},
+		{name: "file-lease", why: "45 seconds for which nobody can write to a file", optional: true, do: func(t *target) error {
+			f, err := os.Open(filepath.Join(t.Project, ".envrc"))
+			if err != nil {
+				return ready(err)
+			}
+			defer f.Close()
+			_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 			return err
 		}},
 		{name: "kernel-program", why: "code that the kernel runs (CVE-2021-3490)", optional: true, do: func(*target) error {
