@@ -4,6 +4,7 @@
 #   make run       builds it and runs CMD in this directory, in a jail; without CMD a short tour:
 #                      make run CMD='python3 -m pytest'      make run CMD='claude' FLAGS='--profile claude'
 #   make test      all tests, as an ordinary user; started as root also a part of them as root
+#   make soak      what takes long: an hour's worth of requests in SOAK (10m), a hostile neighbour, other people's test suites
 #   make bench     how long a launch takes, and how fast the door is
 #   make bench-door  what the door lets pass and what it refuses, of traffic with labels
 #   make install   PREFIX (/usr/local), DESTDIR: the binary, the man page, the completions
@@ -23,7 +24,7 @@ SOURCES := go.mod go.sum $(shell find cmd sandbox seccomp netns profiles -type f
 
 export TAGS GO
 
-.PHONY: build run test bench bench-door install clean fmt lint
+.PHONY: build run test soak bench bench-door install clean fmt lint
 .DELETE_ON_ERROR:
 
 build: bin/agentjail
@@ -43,6 +44,10 @@ endif
 test: build
 	@.ci/need test
 	@.ci/test
+
+soak: build
+	@.ci/need test
+	AGENTJAIL_BIN='$(CURDIR)/bin/agentjail' $(GO) test -count=1 -v -p 1 -timeout 2h -tags '$(TAGS) soak' -run TestSoak ./...
 
 bench: build
 	AGENTJAIL_BIN='$(CURDIR)/bin/agentjail' $(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchtime 20x -timeout 60m ./...

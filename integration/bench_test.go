@@ -257,6 +257,8 @@ func startLoadServer(b testing.TB) loadServer {
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprint(rw, n)
 	})
+	mux.HandleFunc("/sse", sendEvents)
+	mux.HandleFunc("/ws", sendBack)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

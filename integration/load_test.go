@@ -68,11 +68,15 @@ func (c *loadClient) measure(name string, n []int) (float64, error) {
 	switch name {
 	case "down":
 		start := time.Now()
-		err := get(c.transport(1), fmt.Sprintf("%s/down?n=%d", c.url, n[0]), int64(n[0]))
+		t := c.transport(1)
+		defer t.CloseIdleConnections()
+		err := get(t, fmt.Sprintf("%s/down?n=%d", c.url, n[0]), int64(n[0]))
 		return time.Since(start).Seconds(), err
 	case "up":
 		start := time.Now()
-		resp, err := (&http.Client{Transport: c.transport(1)}).Post(c.url+"/up", "application/octet-stream", io.LimitReader(zeros{}, int64(n[0])))
+		t := c.transport(1)
+		defer t.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: t}).Post(c.url+"/up", "application/octet-stream", io.LimitReader(zeros{}, int64(n[0])))
 		if err != nil {
 			return 0, err
 		}
