@@ -167,7 +167,11 @@ func (r *relays) close() {
 	}
 	_ = poll.Close()
 	<-r.done
-	for _, p := range r.spare {
+	r.mu.Lock()
+	spare := r.spare
+	r.spare = nil // a second close would close whatever has these numbers by then
+	r.mu.Unlock()
+	for _, p := range spare {
 		p.close()
 	}
 }
