@@ -111,6 +111,16 @@ def attack(facts):
     on_process("process: owner of a descriptor's signals", own_file)
     on_process("process: comparison", lambda pid: done(libc.syscall(KCMP, pid, pid, 1, 0, 0)))
 
+    @act("process: kill, by any number")
+    def _():
+        for pid in range(1, 1 << 15):
+            try:
+                os.kill(pid, 0)
+                return contains(f"/proc/{pid}/cmdline", mark)
+            except OSError:
+                pass
+        raise OSError("nobody")
+
     @act("kernel: performance counters")
     def _():
         ctypes.set_errno(0)
