@@ -188,7 +188,7 @@ func (j *crowdJail) try(format string, args ...any) error {
 		return fmt.Errorf("%s: %w", line, err)
 	}
 	if answer, err := j.answers.ReadString('\n'); err != nil || answer != "ok\n" {
-		return fmt.Errorf("%s: %s, %w", line, answer, err)
+		return fmt.Errorf("%s: %s (%v)", line, answer, err)
 	}
 	return nil
 }

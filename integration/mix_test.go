@@ -20,6 +20,7 @@ import (
 type mix struct {
 	next         atomic.Int64
 	one, two     *http.Client // kept connections, HTTP/1 and HTTP/2
+	fresh        *http.Client // none: the door ends one that it explains something on after a while, whatever is being said
 	tunnel, seen *loadClient
 }
 
@@ -27,6 +28,7 @@ func newMix() *mix {
 	return &mix{
 		one:    &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 2}},
 		two:    &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 2, ForceAttemptHTTP2: true}},
+		fresh:  &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}},
 		tunnel: &loadClient{url: "https://tunnel.example", connect: "-"},
 		seen:   &loadClient{url: "https://inspect.example", connect: "-"},
 	}
@@ -54,8 +56,8 @@ func (m *mix) act() error {
 		{"half-close", repeat},
 		{"reset", resetByClient},
 		{"names", bothNames},
-		{"refused, HTTP", func() error { return wantStatus(m.one, "http://refused.example/", http.StatusForbidden) }},
-		{"refused, TLS", func() error { return wantStatus(m.one, "https://refused.example/", http.StatusForbidden) }},
+		{"refused, HTTP", func() error { return wantStatus(m.fresh, "http://refused.example/", http.StatusForbidden) }},
+		{"refused, TLS", func() error { return wantStatus(m.fresh, "https://refused.example/", http.StatusForbidden) }},
 		{"git", func() error { return exec.Command("git", "ls-remote", "https://git.example/git/hello.git").Run() }},
 	}
 	a := acts[int(m.next.Add(1))%len(acts)]
