@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"io"
 	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
 )
 
 // judgeRequest judges one request or stream whose host is known to be the right one: method and path, sizes, and what the host's
@@ -13,6 +16,10 @@ func (d *Door) judgeRequest(p *passage, req *http.Request) *refusal {
 	t := p.target
 	p.judged = d.inspects(t)
 	why := t.rule.judgeRequest(req.Method, req.URL.EscapedPath(), req.URL.RawQuery, req.Header)
+	if name := dropped(req.Header); why == nil && p.judged && name != "" {
+		why = t.refuse(BadRequest, "Connection names "+name, "")
+		why.fix = "leave the field out of Connection: it would be judged and not sent"
+	}
 	if why == nil {
 		p.gauge, why = d.meter.gauge(t, req)
 	}
@@ -29,6 +36,22 @@ func (d *Door) judgeRequest(p *passage, req *http.Request) *refusal {
 		why = cut
 	}
 	return p.named(why)
+}
+
+// dropped gives a field of the request that it has itself taken out on the way, by naming it in Connection (RFC 9110 section
+// 7.6.1), and that is none of one hop by its meaning: what was judged by it would be sent without.
+func dropped(header http.Header) string {
+	hop := []string{"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Http2-Settings", "Proxy-Authenticate", "Proxy-Authorization"}
+	for _, line := range header["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			name = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(name))
+			if _, has := header[name]; has && !slices.Contains(hop, name) {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // cut gives why the request was ended while it was sent, or nil.

@@ -119,3 +119,57 @@ func TestGatesAreAsked(t *testing.T) {
 		t.Errorf("the server saw %d requests", seen.Load())
 	}
 }
+
+// TestConnectionHidesNothing: a field that is taken out on the way, because Connection names it, is none to judge a request by.
+func TestConnectionHidesNothing(t *testing.T) {
+	var seen atomic.Int32
+	addr, ca := manyBackend(t, func(w http.ResponseWriter, r *http.Request) { seen.Add(1) }, "git.example.com", "api.example.com")
+	rule := Rule{Ports: []uint16{443}, Connect: addr, UpstreamCA: ca.PEM(), Why: "test"}
+	git, api := rule, rule
+	git.Host, git.Git = "git.example.com", "fetch"
+	api.Host, api.API = "api.example.com", "anthropic"
+	j := newJail(t, []Rule{git, api}, nil)
+	client := j.over(1)
+	passed := int32(0)
+	for _, tc := range []struct {
+		connection string
+		ok         bool
+	}{
+		{"Content-Type", false}, {"keep-alive, content-TYPE", false}, {"Content-Encoding", false},
+		{"Content-Length", false}, {"X-Own", false},
+		{"", true}, {"keep-alive", true}, {"close", true}, {"TE, keep-alive", true}, {"X-Absent", true},
+	} {
+		for url, kind := range map[string]string{
+			"https://git.example.com/r.git/git-upload-pack": "application/x-git-upload-pack-request",
+			"https://api.example.com/v1/messages":           "application/json",
+		} {
+			req, err := http.NewRequest("POST", url, strings.NewReader(`{"model":"m","max_tokens":1,"messages":[]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = http.Header{"Content-Type": {kind}, "Te": {"trailers"}, "X-Own": {"1"}}
+			if tc.connection != "" {
+				req.Header.Set("Connection", tc.connection)
+			}
+			if tc.connection == "Content-Encoding" {
+				req.Header.Set("Content-Encoding", "identity")
+			}
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatalf("%q %s: %v", tc.connection, url, err)
+			}
+			if tc.ok {
+				passed++
+				if res.StatusCode != 200 {
+					t.Errorf("%q %s: %s", tc.connection, url, res.Status)
+				}
+			} else {
+				wantReason(t, res, 400, BadRequest)
+			}
+			res.Body.Close()
+		}
+	}
+	if seen.Load() != passed {
+		t.Errorf("the server saw %d requests, %d passed", seen.Load(), passed)
+	}
+}

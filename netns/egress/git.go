@@ -11,10 +11,15 @@ import (
 // (gitprotocol-http(5)), and the batch API of Git LFS (docs/api/batch.md of git-lfs). It says why a request is refused, or nil, and may
 // replace its body by one that gives the same bytes.
 //
-// "fetch" lets everything pass that reads: GET, HEAD and OPTIONS, POST to git-upload-pack and git-upload-archive, and LFS batches that download. Every other
-// request is refused, also one that has nothing to do with git: what writes to a host of repositories (an issue, a gist, an upload,
-// WebDAV, on which git-http-push(1) is built) carries code out as well as a push does. "push" adds git-receive-pack and what
-// belongs to LFS. "none" refuses git and leaves the rest to the rule's other keys.
+// "fetch" lets everything pass that reads: GET, HEAD and OPTIONS, POST to git-upload-pack and git-upload-archive, and LFS
+// batches that download. Every other request is refused, also one that has nothing to do with git: what writes to a host of
+// repositories (an issue, a gist, an upload, WebDAV, on which git-http-push(1) is built) carries code out as well as a push
+// does. "push" adds git-receive-pack and the calls of LFS. "none" refuses git and leaves the rest to the rule's other keys.
+//
+// A forge's own API may take the name of a file as the rest of its path, so that ".../contents/git-upload-pack" makes a file.
+// What is to pass as git's is therefore git's as a whole: service directly behind a path that can be a repository's (see
+// repository), type, no query, and of LFS the fields of the body. Where only the end of the path is git's, the request is
+// refused.
 //
 // With PushRefs the commands that stand before the pack are read: refs that no glob matches, deletions, signed pushes (another spelling
 // of the commands) and push options (to some servers "merge this") are refused. Whether an update is forced is not in its command,
@@ -63,25 +68,105 @@ func judgeService(t target, req *http.Request, path string, service gitAct, room
 	switch {
 	case service == receivePack && !push:
 		return noPush(t, path)
+	case upgrades(req.Header):
+		return noWrite(t, "protocol upgrade: what is said behind it is not judged")
 	case safe(req.Method):
 		return nil
-	case service == receivePack && req.Method == http.MethodPost && len(t.rule.PushRefs) > 0:
+	}
+	repo, act := endpoint(path)
+	if !repository(repo) || req.URL.RawQuery != "" {
+		act = "" // of a forge's API, or nobody's
+	}
+	post := req.Method == http.MethodPost
+	switch {
+	case act == "git-receive-pack" && post && len(t.rule.PushRefs) > 0:
 		return judgePush(t, req, room)
-	case service == receivePack && req.Method == http.MethodPost:
-		return nil
-	case service == uploadPack && req.Method == http.MethodPost:
-		if kind := req.Header.Get("Content-Type"); !strings.HasPrefix(kind, "application/x-git-upload-") {
-			return noWrite(t, "git-upload-pack with Content-Type "+kind)
+	case act == "git-receive-pack" && post:
+		return judgePushType(t, req)
+	case (act == "git-upload-pack" || act == "git-upload-archive") && post:
+		if !typed(req, "application/x-"+act+"-request") {
+			return noWrite(t, fmt.Sprintf("%s with Content-Type %q", act, req.Header["Content-Type"]))
 		}
 		return nil
-	case service == lfs && push:
-		return nil
-	case service == lfs && req.Method == http.MethodPost && strings.HasSuffix(path, "/objects/batch"):
-		return judgeBatch(t, req)
-	case service == lfs, service != noService, webDAV(req.Method):
+	case strings.HasPrefix(act, "info/lfs/"):
+		return judgeLFS(t, req, path, strings.TrimPrefix(act, "info/lfs/"))
+	case service == uploadPack && post:
+		return noWrite(t, "POST "+path+", which is not git's as a whole")
+	case service != noService, webDAV(req.Method):
 		return noPush(t, req.Method+" "+path)
 	}
 	return noWrite(t, req.Method+" "+path)
+}
+
+// upgrades says whether a request asks for another protocol that would be let through: h2c never is, git asks for it in clear
+// text (http.version of git-config(1)) and goes on without.
+func upgrades(header http.Header) bool {
+	return slices.ContainsFunc(header["Upgrade"], func(to string) bool { return !strings.EqualFold(to, "h2c") })
+}
+
+// typed says whether a request has one Content-Type and which: byte by byte, because servers look for words in it.
+func typed(req *http.Request, kinds ...string) bool {
+	has := req.Header["Content-Type"]
+	return len(has) == 1 && slices.Contains(kinds, has[0])
+}
+
+// endpoint divides a canonical path into what would be a repository's and what of git's is asked of it, "" for nothing.
+func endpoint(path string) (repo, act string) {
+	for _, act := range []string{"git-upload-pack", "git-upload-archive", "git-receive-pack"} {
+		if repo, ok := strings.CutSuffix(path, "/"+act); ok {
+			return repo, act
+		}
+	}
+	if repo, rest, ok := strings.Cut(path, "/info/lfs/"); ok {
+		return repo, "info/lfs/" + rest
+	}
+	return path, ""
+}
+
+// repository says whether a canonical path can be a repository's: any number of segments, as GitLab's groups have them, none of
+// which begins a forge's API or what it writes files by. Words that are names of groups and repositories, too, count only where
+// the API has them: api, rest and v2 at the front, api and rest before a version or an area behind a prefix that the server is
+// installed under, contents before a file or behind /repos/OWNER/NAME.
+func repository(path string) bool {
+	s := strings.Split(strings.ToLower(strings.TrimPrefix(path, "/")), "/")
+	at := func(i int) string {
+		if i < 0 || i >= len(s) {
+			return ""
+		}
+		return s[i]
+	}
+	for i, word := range s {
+		switch word {
+		case "", "-", "_api", "_apis", "_edit", "_new", "_upload", "_delete", "_diffpatch": // GitLab's, Azure DevOps's, Gitea's
+			return false
+		case "api", "rest":
+			if i == 0 || area(at(i+1)) {
+				return false
+			}
+		case "v2":
+			if i == 0 { // registries of containers
+				return false
+			}
+		case "contents":
+			if i < len(s)-1 || at(i-3) == "repos" || at(i-2) == "repositories" {
+				return false
+			}
+		case "repository":
+			if at(i+1) == "files" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// area says whether a segment is what follows "api" in a path: a version (v1, v4, 1.0, latest) or one of Gitea's, GitLab's and
+// GitHub's areas without one.
+func area(segment string) bool {
+	if digits := strings.TrimPrefix(segment, "v"); digits != "" && digits[0] >= '0' && digits[0] <= '9' {
+		return true
+	}
+	return slices.Contains([]string{"api", "latest", "packages", "internal", "actions", "graphql", "uploads"}, segment)
 }
 
 // noPush is the answer to who wants to push and may not. git prints a body of text/plain, each line behind "remote:", when it gets it for

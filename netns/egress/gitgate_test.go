@@ -22,6 +22,9 @@ func TestGitGate(t *testing.T) {
 		receive = "/r.git/git-receive-pack"
 		down    = `{"operation":"download","transfers":["basic"],"objects":[{"oid":"a","size":1}]}`
 	)
+	lfs := map[string]string{"Content-Type": "application/vnd.git-lfs+json"}
+	typed := func(kind string) map[string]string { return map[string]string{"Content-Type": kind} }
+	oid := strings.Repeat("0a", 32)
 	upload := map[string]string{"Content-Type": "application/x-git-upload-pack-request"}
 	push := map[string]string{"Content-Type": "application/x-git-receive-pack-request"}
 	// The reason under fetch, push and none.
@@ -51,8 +54,8 @@ func TestGitGate(t *testing.T) {
 		{"GET", "/r.git/info/refs?a;service=GIT-RECEIVE-PACK", nil, "", GitPush, "", NoGit},
 		{"GET", "/r.git/info%2frefs?service=git-receive-pack", nil, "", GitPush, "", Path},
 		{"POST", receive, push, "0000", GitPush, "", NoGit},
-		{"POST", receive + "/", push, "0000", GitPush, "", NoGit},
-		{"POST", "/r.git/GIT-RECEIVE-PACK", push, "0000", GitPush, "", NoGit},
+		{"POST", receive + "/", push, "0000", GitPush, GitPush, NoGit},
+		{"POST", "/r.git/GIT-RECEIVE-PACK", push, "0000", GitPush, GitPush, NoGit},
 		{"POST", "/r.git//git-receive-pack", push, "0000", Path, Path, Path},
 		{"POST", "/r.git/git%2Dreceive-pack", push, "0000", GitPush, "", NoGit},
 		{"POST", "/r.git/git-receive-pack/../git-upload-pack", upload, "0000", Path, Path, Path},
@@ -73,22 +76,109 @@ func TestGitGate(t *testing.T) {
 		{"GET", "/repos/r?httpMethod=DELETE", nil, "", Method, Method, ""},
 		{"GET", "/repos/r", map[string]string{"X-Original-Method": "DELETE"}, "", Method, Method, ""},
 
-		{"POST", batch, nil, down, "", "", NoGit},
-		{"POST", batch, nil, ` {"objects":[{"operation":"upload"}],"operation":"download"}` + "\n", "", "", NoGit},
-		{"POST", batch, nil, `{"operation":"upload","objects":[]}`, GitPush, "", NoGit},
-		{"POST", batch, nil, `{"operation":"download","operation":"upload"}`, GitPush, "", NoGit},
-		{"POST", batch, nil, `{"Operation":"upload","operation":"download"}`, GitPush, "", NoGit},
-		{"POST", batch, nil, `{"operation":["download"]}`, GitPush, "", NoGit},
-		{"POST", batch, nil, `{"objects":[]}`, GitPush, "", NoGit},
-		{"POST", batch, nil, down + `{"operation":"upload"}`, GitPush, "", NoGit},
-		{"POST", batch, nil, `[` + down + `]`, GitPush, "", NoGit},
-		{"POST", batch, nil, down[:20], GitPush, "", NoGit},
-		{"POST", batch, nil, "", GitPush, "", NoGit},
-		{"POST", batch, nil, `{"operation":"download","x":"` + strings.Repeat("x", maxBatch) + `"}`, GitPush, "", NoGit},
-		{"POST", batch, map[string]string{"Content-Encoding": "gzip"}, down, GitPush, "", NoGit},
-		{"POST", "/r.git/info/lfs/locks", nil, "{}", GitPush, "", NoGit},
+		{"POST", batch, lfs, down, "", "", NoGit},
+		{"POST", batch, typed("application/vnd.git-lfs+json; charset=utf-8"), down, "", "", NoGit},
+		{"POST", batch, lfs, ` {"objects":[{"operation":"upload"}],"operation":"download"}` + "\n", "", "", NoGit},
+		{"POST", batch, lfs, `{"operation":"download","transfers":[],"ref":null,"objects":[],"hash_algo":"sha256"}`, "", "", NoGit},
+		{"POST", batch, lfs, `{"operation":"upload","objects":[]}`, GitPush, "", NoGit},
+		{"POST", batch, lfs, `{"operation":"delete","objects":[]}`, GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, `{"operation":"download","content":"eA==","message":"m","branch":"main"}`, GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, `{"operation":"download","operation":"upload"}`, GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, `{"Operation":"upload","operation":"download"}`, GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, `{"operation":["download"]}`, GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, `{"objects":[]}`, GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, down + `{"operation":"upload"}`, GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, `[` + down + `]`, GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, down[:20], GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, "", GitPush, GitPush, NoGit},
+		{"POST", batch, lfs, `{"operation":"download","transfers":["` + strings.Repeat("x", maxBatch) + `"]}`, GitPush, GitPush, NoGit},
+		{"POST", batch, map[string]string{"Content-Type": lfs["Content-Type"], "Content-Encoding": "gzip"}, down,
+			GitPush, GitPush, NoGit},
+		{"POST", batch, nil, down, GitPush, GitPush, NoGit},
+		{"POST", batch, typed("application/json"), down, GitPush, GitPush, NoGit},
+		{"POST", batch + "?x=1", lfs, down, GitPush, GitPush, NoGit},
+		{"POST", batch + "/x", lfs, down, GitPush, GitPush, NoGit},
+		{"POST", "/r.git/info/lfs/locks", lfs, `{"path":"a","ref":{"name":"refs/heads/x"}}`, GitPush, "", NoGit},
+		{"POST", "/r.git/info/lfs/locks", lfs, `{"path":"a","content":"x"}`, GitPush, GitPush, NoGit},
+		{"POST", "/r.git/info/lfs/locks", nil, "{}", GitPush, GitPush, NoGit},
+		{"POST", "/r.git/info/lfs/locks/verify", lfs, `{"ref":null,"cursor":"","limit":1}`, GitPush, "", NoGit},
+		{"POST", "/r.git/info/lfs/locks/7/unlock", lfs, `{"force":false,"ref":null}`, GitPush, "", NoGit},
+		{"DELETE", "/r.git/info/lfs/locks/7", nil, "", GitPush, GitPush, NoGit},
 		{"GET", "/r.git/info/lfs/locks", nil, "", "", "", NoGit},
-		{"PUT", "/r.git/info/lfs/objects/a/1", nil, "x", GitPush, "", NoGit},
+		{"GET", "/r.git/info/lfs/locks?path=a&limit=1", nil, "", "", "", NoGit},
+		{"GET", "/r.git/info/lfs/objects/" + oid, nil, "", "", "", NoGit},
+		{"PUT", "/r.git/info/lfs/objects/" + oid + "/1", typed("application/octet-stream"), "x", GitPush, "", NoGit},
+		{"PUT", "/r.git/info/lfs/objects/" + oid, nil, "x", GitPush, "", NoGit},
+		{"PUT", "/r.git/info/lfs/objects/basic/" + oid, nil, "x", GitPush, "", NoGit},
+		{"POST", "/r.git/info/lfs/verify", lfs, `{"oid":"` + oid + `","size":1}`, GitPush, "", NoGit},
+		{"POST", "/r.git/info/lfs/objects/" + oid + "/verify", lfs, `{"oid":"` + oid + `","size":1}`, GitPush, "", NoGit},
+		{"POST", "/r.git/info/lfs/verify", lfs, `{"oid":"` + oid + `","content":1}`, GitPush, GitPush, NoGit},
+		{"PUT", "/r.git/info/lfs/objects/a/1", nil, "x", GitPush, GitPush, NoGit},
+		{"PUT", "/r.git/info/lfs/objects/" + oid + "/x", nil, "x", GitPush, GitPush, NoGit},
+		{"PUT", "/r.git/info/lfs/objects/a/b/" + oid + "/1", nil, "x", GitPush, GitPush, NoGit},
+		{"PUT", "/r.git/info/lfs/x", nil, "x", GitPush, GitPush, NoGit},
+		{"PUT", "/r.git/info/lfs/objects/" + oid + "/1?branch=main", nil, "x", GitPush, GitPush, NoGit},
+		{"POST", "/r.git/info/lfs/objects/" + oid, lfs, "{}", GitPush, GitPush, NoGit},
+		{"DELETE", "/r.git/info/lfs/objects/" + oid, nil, "", GitPush, GitPush, NoGit},
+
+		// A forge's API, with the end of the path as git has it.
+		{"PUT", "/api/v1/repos/o/r/contents/info/lfs/x", typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"PUT", "/api/v1/repos/o/r/contents/info/lfs/objects/" + oid, typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"POST", "/api/v1/repos/o/r/contents/info/lfs/x", typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"DELETE", "/api/v1/repos/o/r/contents/info/lfs/x", typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"PUT", "/api/v3/repos/o/r/contents/info/lfs/objects/" + oid, typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"PUT", "/repos/o/r/contents/info/lfs/objects/" + oid, typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"PUT", "/repos/o/r/contents/a/info/lfs/objects/" + oid, typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"PUT", "/repositories/1/contents/info/lfs/objects/" + oid, typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"POST", "/api/v1/repos/o/r/contents/info/lfs/objects/batch", typed("application/json"),
+			`{"operation":"download","content":"eA==","message":"m","branch":"main"}`, GitPush, GitPush, NoGit},
+		{"POST", "/api/v1/repos/o/r/contents/info/lfs/objects/batch", lfs, down, GitPush, GitPush, NoGit},
+		{"POST", "/git/api/v1/repos/o/r/contents/info/lfs/objects/batch", lfs, down, GitPush, GitPush, NoGit},
+		{"POST", "/API/v1/repos/o/r/Contents/info/lfs/objects/batch", lfs, down, GitPush, GitPush, NoGit},
+		{"POST", "/api/v1/repos/o/r/contents/git-upload-pack", typed("application/x-git-upload-json"), "{}", Method, Method, NoGit},
+		{"POST", "/api/v1/repos/o/r/contents/git-upload-pack", upload, "{}", Method, Method, NoGit},
+		{"POST", "/api/v1/repos/o/r/contents/a.git/git-upload-pack", upload, "{}", Method, Method, NoGit},
+		{"POST", "/api/v1/repos/o/r/contents/git-receive-pack", push, "{}", GitPush, GitPush, NoGit},
+		{"POST", "/api/v4/projects/1/repository/files/git-upload-pack?branch=main&commit_message=m&content=x", upload, "",
+			Method, Method, NoGit},
+		{"POST", "/api/v4/projects/1/repository/files/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/gitlab/api/v4/projects/1/repository/files/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/projects/1/repository/files/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/api/packages/o/generic/x/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/gitea/api/packages/o/generic/x/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/rest/api/1.0/projects/p/repos/r/browse/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/bitbucket/rest/api/latest/projects/p/repos/r/browse/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/org/project/_apis/git/repositories/r/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/g/p/-/create/main/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/o/r/_new/main/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/v2/o/r/git-upload-pack", upload, "", Method, Method, NoGit},
+		{"POST", "/r.git/git-upload-pack", typed("application/x-git-upload-json"), "{}", Method, Method, NoGit},
+		{"POST", "/r.git/git-upload-pack", typed("application/x-git-upload-pack-request; a=json"), "{}", Method, Method, NoGit},
+		{"POST", "/r.git/git-upload-pack", typed("application/x-git-upload-archive-request"), "{}", Method, Method, NoGit},
+		{"POST", "/r.git/git-upload-pack?content=x", upload, "0000", Method, Method, NoGit},
+		{"POST", "/git-upload-pack", upload, "0000", Method, Method, NoGit},
+		{"POST", receive, typed("application/json"), "{}", GitPush, GitPush, NoGit},
+		{"POST", receive + "?content=x", push, "0000", GitPush, GitPush, NoGit},
+
+		// Repositories where forges have them, also under names that mean something elsewhere.
+		{"POST", "/o/r/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/a/b/c/d/e.git/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/scm/p/r.git/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/org/project/_git/repo/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/0123456789abcdef.git/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/pub/scm/git/git.git/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/~user/repo/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/v1/repos/r/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/o/api/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/acme/api/gateway.git/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/o/rest/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/o/contents/git-upload-pack", upload, "0000", "", "", NoGit},
+		{"POST", "/org/project/_git/repo/info/lfs/objects/batch", lfs, down, "", "", NoGit},
+		{"POST", "/a/b/c.git/git-receive-pack", push, "0000", GitPush, "", NoGit},
+
+		{"GET", "/socket", map[string]string{"Connection": "Upgrade", "Upgrade": "websocket"}, "", Method, Method, ""},
+		{"GET", "/r.git/info/refs?service=git-upload-pack",
+			map[string]string{"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}, "", "", "", NoGit},
 	} {
 		for git, want := range map[string]Reason{"fetch": tc.fetch, "push": tc.pushes, "none": tc.none, "": ""} {
 			req := httptest.NewRequest(tc.method, tc.url, strings.NewReader(tc.body))
@@ -161,6 +251,10 @@ func TestGitGatePush(t *testing.T) {
 	if why := judgeGit(target{rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req, newBodies()); why == nil {
 		t.Error("no Content-Type: passed")
 	}
+	req.Header["Content-Type"] = []string{"application/x-git-receive-pack-request", "application/json"}
+	if why := judgeGit(target{rule: &Rule{Git: "push", PushRefs: []string{"agent/*"}}}, req, newBodies()); why == nil {
+		t.Error("two of them: passed")
+	}
 }
 
 // TestGitGateUpdate: what shows an update may come in every coding that a server reads, and within the bound; what is held for it is given
@@ -228,6 +322,7 @@ func TestLFSRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept", "application/vnd.git-lfs+json")
+	req.Header.Set("Content-Type", "application/vnd.git-lfs+json")
 	res, err := f.client().Do(req)
 	if err != nil {
 		t.Fatal(err)

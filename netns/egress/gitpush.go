@@ -14,8 +14,8 @@ import (
 
 // judgePush judges a push by the rule's PushRefs.
 func judgePush(t target, req *http.Request, room *bodies) *refusal {
-	if kind := req.Header.Get("Content-Type"); kind != "application/x-git-receive-pack-request" {
-		return noPush(t, "git-receive-pack with Content-Type "+kind)
+	if why := judgePushType(t, req); why != nil {
+		return why
 	}
 	if req.Body == nil {
 		return noPush(t, "push without a body")
@@ -29,6 +29,14 @@ func judgePush(t target, req *http.Request, room *bodies) *refusal {
 		context.AfterFunc(req.Context(), b.room.release)
 	}
 	return why
+}
+
+// judgePushType refuses what a server could take for something else than a push.
+func judgePushType(t target, req *http.Request) *refusal {
+	if !typed(req, "application/x-git-receive-pack-request") {
+		return noPush(t, fmt.Sprintf("git-receive-pack with Content-Type %q", req.Header["Content-Type"]))
+	}
+	return nil
 }
 
 // beginning is the part of a push that is held until the decision.
