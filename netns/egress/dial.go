@@ -84,7 +84,11 @@ func (d *dialer) reach(ctx context.Context, t target) (socket, error) {
 		}
 		last = err
 	}
-	return nil, t.refuse(Dial, last.Error(), addrs[len(addrs)-1].String())
+	reason := Dial
+	if errors.Is(last, syscall.EMFILE) || errors.Is(last, syscall.ENFILE) {
+		reason = Busy // nothing was tried: the launcher has no descriptor left
+	}
+	return nil, t.refuse(reason, last.Error(), addrs[len(addrs)-1].String())
 }
 
 // addresses gives what may be dialled for the target, at least one, and the check to repeat on the socket.

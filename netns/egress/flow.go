@@ -21,6 +21,19 @@ type flow struct {
 	pipe     *splicePipe // nil: nothing is held
 	held     int         // bytes in the pipe
 	bytes    int64       // that were passed on
+	urgent   bool        // the sender has sent urgent data
+	why      error       // the door could not go on
+}
+
+// past reads on behind urgent data, where splice(2) stops and says that there is nothing or that this is the end: read(2) leaves the
+// urgent byte out, as it does for everybody who did not ask for it (tcp(7)).
+func (f *flow) past() (int, error) {
+	buf := make([]byte, 4096) // PIPE_BUF: an empty pipe takes it whole
+	n, err := unix.Read(f.from, buf)
+	if n <= 0 {
+		return 0, err
+	}
+	return unix.Write(f.pipe.w, buf[:n])
 }
 
 // move moves what can be moved at once, one pipe full at most. broken: there is no sense in the other direction, either.
@@ -32,10 +45,14 @@ func (f *flow) move(of *relays) (moved, broken bool) {
 		if f.pipe == nil {
 			var err error
 			if f.pipe, err = of.pipe(); err != nil {
+				f.why = err
 				return false, true
 			}
 		}
 		n, err := splice(f.from, f.pipe.w, pipeSize-f.held)
+		if n == 0 && f.held == 0 && (err == nil || f.urgent) {
+			n, err = f.past()
+		}
 		switch {
 		case err == nil && n == 0:
 			f.ended, moved = true, true

@@ -71,7 +71,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		if why := p.cut(); why != nil { // when the answer had begun
 			e.Kind, e.Reason, e.Detail = "http.deny", why.reason, why.detail
 		} else if p.broken != nil && !gone {
-			e.Kind, e.Reason, e.Detail = "http.deny", BadResponse, "in the body: "+p.broken.Error()
+			e.Kind, e.Reason, e.Detail = "http.deny", BadResponse, "in the body: "+p.clean(p.broken)
 		}
 		e.Status = rec.status
 		w.door.ledger.emit(e)
@@ -157,10 +157,21 @@ func (w *web) failed(rw http.ResponseWriter, req *http.Request, err error) {
 		if req.Context().Err() != nil {
 			panic(http.ErrAbortHandler) // the client is gone
 		}
-		why = p.target.refuse(BadResponse, err.Error(), "") // dial gives refusals: the server was reached
+		why = p.target.refuse(BadResponse, p.clean(err), "") // dial gives refusals: the server was reached
 	}
 	p.denied = why.late(cut)
 	w.deny(rw, req, p.session, p.denied)
+}
+
+// clean gives what an error says without the secrets of the request: net/http quotes what it cannot read, and a server may echo.
+func (p *passage) clean(err error) string {
+	said := err.Error()
+	if p.errand != nil {
+		for _, g := range p.errand.own {
+			said = g.remember("").text(said)
+		}
+	}
+	return said
 }
 
 // dial is the Transport's: address is what rewrite wrote, so the passage of the request that asks for it has the rule.

@@ -1,10 +1,12 @@
 package egress
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -34,6 +36,8 @@ type tunnel struct {
 	of               *relays
 	id               int32
 	client, upstream socket // closed with the tunnel
+
+	urgent atomic.Bool // one of the peers has sent urgent data
 
 	mu       sync.Mutex
 	fds      [2]int // the same sockets under descriptors that Go's poller does not know
@@ -65,7 +69,7 @@ func (r *relays) join(client, upstream socket) (*tunnel, error) {
 	}
 	t.id = r.last
 	for _, fd := range t.fds {
-		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: t.id}
+		event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET, Fd: t.id}
 		if err := unix.EpollCtl(r.fd, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 			t.shut()
 			return nil, fmt.Errorf("epoll: %w", err)
@@ -135,6 +139,9 @@ func (r *relays) run(conn syscall.RawConn) {
 		for _, e := range events[:n] {
 			if t := r.open[e.Fd]; t != nil {
 				ready = append(ready, t)
+				if e.Events&unix.EPOLLPRI != 0 {
+					t.urgent.Store(true)
+				}
 			}
 		}
 		r.mu.Unlock()
@@ -206,6 +213,9 @@ func (t *tunnel) asks(head []byte) {
 func (t *tunnel) move() (more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.urgent.Load() {
+		t.up.urgent, t.down.urgent = true, true
+	}
 	for range rounds {
 		if t.over {
 			return false
@@ -265,8 +275,8 @@ func (t *tunnel) shut() {
 	}
 }
 
-// wait gives the bytes that went from the client and to it, when the tunnel has ended.
-func (t *tunnel) wait() (up, down int64) {
+// wait gives the bytes that went from the client and to it, when the tunnel has ended, and why if that was up to the door.
+func (t *tunnel) wait() (up, down int64, err error) {
 	<-t.done
-	return t.up.bytes, t.down.bytes
+	return t.up.bytes, t.down.bytes, errors.Join(t.up.why, t.down.why)
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // carried is a tunnel with both its far ends: what the jail's client holds, and the real server.
@@ -81,7 +83,7 @@ func TestTunnelsCarryWhatTheyGet(t *testing.T) {
 			})
 		}
 		all.Go(func() {
-			up, down := b.wait()
+			up, down, _ := b.wait()
 			if up == 0 && down == 0 {
 				t.Error("nothing was counted")
 			}
@@ -167,8 +169,8 @@ func TestWhatWasStuckGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 	b.server.CloseWrite()
-	if up, _ := b.wait(); up != total {
-		t.Errorf("%d bytes were counted", up)
+	if up, _, err := b.wait(); up != total || err != nil {
+		t.Errorf("%d bytes were counted; %v", up, err)
 	}
 }
 
@@ -296,5 +298,42 @@ func TestRelaysRefuseWhenTheyEnd(t *testing.T) {
 	up, _ := tcpPair(t)
 	if _, err := r.join(client, up); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("join: %v", err)
+	}
+}
+
+// TestUrgentData: what comes behind urgent data arrives, and the end is one.
+func TestUrgentData(t *testing.T) {
+	for _, end := range []bool{true, false} {
+		r := newRelays(t)
+		b := joined(t, r)
+		b.answers()
+		b.asks(nil)
+		say := func(text string, flags int) {
+			raw, err := b.server.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := raw.Write(func(fd uintptr) bool { return syscall.Sendto(int(fd), []byte(text), flags, nil) == nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		say("before ", 0)
+		say("!", unix.MSG_OOB)
+		say("behind", 0)
+		if end {
+			b.server.CloseWrite()
+		}
+		_ = b.client.SetReadDeadline(time.Now().Add(patience))
+		got := make([]byte, len("before behind"))
+		if n, err := io.ReadFull(b.client, got); err != nil || string(got) != "before behind" {
+			t.Errorf("%q, %v", got[:n], err)
+		}
+		if end {
+			if _, err := b.client.Read(got); err != io.EOF {
+				t.Errorf("behind the end: %v", err)
+			}
+		}
+		b.reset()
+		b.wait()
 	}
 }

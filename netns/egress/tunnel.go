@@ -121,7 +121,10 @@ func (d *Door) through(ctx context.Context, client *replay, t target, up socket,
 	begin(b)
 	client.head = nil
 	client.bill.release() // a tunnel may live for days
-	sent, got := b.wait()
+	sent, got, err := b.wait()
+	if err != nil {
+		d.ledger.emit(t.refuse(Busy, err.Error(), "").event("net.deny"))
+	}
 	d.closed(t, up, sent, got)
 }
 

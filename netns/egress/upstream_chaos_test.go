@@ -401,3 +401,33 @@ func TestStallsEndWithTheClient(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsWrongIsToldWithoutSecrets: net/http quotes what it cannot read, and that may be a secret which the server sent back.
+func TestWhatIsWrongIsToldWithoutSecrets(t *testing.T) {
+	for _, answer := range []string{
+		"HTTP/1.1 200 OK\r\nX-Echo " + apiReal + "\r\n\r\n",
+		"HTTP/1.1 " + apiReal + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: " + apiReal + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum " + apiReal + "\r\n\r\n",
+	} {
+		m := newMisbehaving(t, "http/1.1", func(c net.Conn) { io.WriteString(c, answer) })
+		j := chaosJail(t, m, "inspect", func(c *Config) {
+			c.Policy.Secrets = []Secret{{Name: "api", Placeholder: apiShown, Hosts: []string{"good.example.com"}, Why: "test"}}
+			c.Secrets = values{"api": apiReal}.get
+		})
+		req, err := http.NewRequest("GET", "https://good.example.com/a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+apiShown)
+		if res, err := j.client(m.ca).Do(req); err == nil {
+			body, _ := io.ReadAll(res.Body)
+			res.Body.Close()
+			if strings.Contains(fmt.Sprint(res.Header)+string(body), apiReal) {
+				t.Errorf("the jail is told: %v %s", res.Header, body)
+			}
+		}
+		j.waitDeny(BadResponse)
+		j.wantSilence(apiReal)
+	}
+}
