@@ -22,8 +22,8 @@ type door struct {
 func newDoor(p *Plan, secrets *keeper, ca *egress.CA, event func(egress.Event)) (*door, error) {
 	policy := p.Net.Policy
 	policy.Secrets = secrets.policy()
-	d, err := egress.New(egress.Config{Policy: &policy, Secrets: secrets.value, CA: ca, Gateway: netns.Gateway(), Explain: netns.Explain(), Range: netns.Range(),
-		Event: event})
+	d, err := egress.New(egress.Config{Policy: &policy, Secrets: secrets.value, Known: secrets.known, CA: ca, Gateway: netns.Gateway(),
+		Explain: netns.Explain(), Range: netns.Range(), Event: event})
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type kept struct {
 
 	mu      sync.Mutex
 	revoked bool
+	last    string // value that the source gave
 }
 
 // newKeeper asks for every value once, to give it a placeholder of its shape. A secret that the plan has and nobody can give ends the
@@ -51,6 +52,7 @@ func newKeeper(ctx context.Context, p *Plan, h *Host, now func() time.Time) (*ke
 			return nil, &Error{Step: StepSecrets, Err: fmt.Errorf("secret %s from %s: %w", s.Name, s.From, err),
 				Hint: "see " + s.Why + ": mend the source, or leave the secret out"}
 		}
+		one.last = value
 		k.secrets = append(k.secrets, one)
 	}
 	return k, nil
@@ -134,19 +136,54 @@ func (k *keeper) files() ([]Mount, error) {
 
 // value is the door's question for the value that a secret has now.
 func (k *keeper) value(ctx context.Context, name string) (string, error) {
-	i := slices.IndexFunc(k.secrets, func(s *kept) bool { return s.Name == name })
-	if i < 0 {
-		return "", fmt.Errorf("no secret %q", name)
+	s, err := k.named(name)
+	if err != nil {
+		return "", err
 	}
-	s := k.secrets[i]
 	if err := s.usable(k); err != nil {
 		return "", err
 	}
-	v, err := s.source.value(ctx)
+	v, err := s.ask(ctx)
 	if err != nil {
 		return "", err
 	}
 	return v, s.usable(k) // it may have been revoked while its source was asked
+}
+
+// known is the door's question for the value that it looks for in answers, also when the session may not use it any more. Commands and
+// keyrings are not asked for that, which may ask a person: of theirs it is the last one.
+func (k *keeper) known(ctx context.Context, name string) (string, error) {
+	s, err := k.named(name)
+	if err != nil {
+		return "", err
+	}
+	if _, asks := s.source.(*cached); !asks {
+		if v, err := s.ask(ctx); err == nil {
+			return v, nil
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last, nil
+}
+
+func (k *keeper) named(name string) (*kept, error) {
+	i := slices.IndexFunc(k.secrets, func(s *kept) bool { return s.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("no secret %q", name)
+	}
+	return k.secrets[i], nil
+}
+
+// ask asks the secret's source, and keeps what it gives.
+func (s *kept) ask(ctx context.Context) (string, error) {
+	v, err := s.source.value(ctx)
+	if err == nil {
+		s.mu.Lock()
+		s.last = v
+		s.mu.Unlock()
+	}
+	return v, err
 }
 
 // usable says whether the session may use the secret.

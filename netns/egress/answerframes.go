@@ -128,7 +128,7 @@ func (s *socketed) payload(p []byte) {
 	for i := range s.filters {
 		p = s.filters[i].feed(s.swap[i], nil, p)
 		if final {
-			p = s.filters[i].end(p)
+			p = s.filters[i].end(s.swap[i], p)
 		}
 	}
 	if final {

@@ -28,8 +28,12 @@ type Config struct {
 	// Secrets gives the value that a Secret has now. An error that wraps ErrRevoked says that it may not be used any more. It is
 	// asked for each request, from many goroutines at once. Nil: there is no value.
 	Secrets func(ctx context.Context, name string) (string, error)
-	Event   func(Event) // called from many goroutines at once; nil: nobody listens
-	Limits  Limits
+	// Known gives the value that a Secret has, to be recognised in an answer. It is asked for each request to the secret's hosts that does
+	// not carry it, before that is sent, and should ask neither a person nor a program, and give what it last knew also of a secret that
+	// may not be used any more. An error keeps nothing from passing. Nil: Secrets.
+	Known  func(ctx context.Context, name string) (string, error)
+	Event  func(Event) // called from many goroutines at once; nil: nobody listens
+	Limits Limits
 }
 
 // Limits bound what the jail can make the door hold. A zero field has the default in its comment.

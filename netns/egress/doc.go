@@ -95,11 +95,12 @@
 //   - Where it inspects, it has no client certificate to show. Request trailers of HTTP/2 that were not announced are dropped
 //     (net/http), and after another 1xx answer a client over HTTP/2 gets no 100.
 //   - It looks for placeholders on their way to other hosts, and for values on their way back, in text, WebSocket frames and gzip (on the way
-//     out deflate, too): as they are, in base64 and hexadecimal, in UTF-16, each with the escapes of URLs, JSON, C and HTML, twice over; for
-//     placeholders also in base64 of base64, of hexadecimal and of UTF-16. It does not look into br, zstd (an answer in these that may
-//     hold a value is refused), packs of git, archives, pieces (a half in each of two messages, ranges that were not asked for with the
-//     secret), other cases of letters, ciphers, and a tunnel. There a placeholder opens nothing; a value gets there only when its own
-//     host puts it there.
+//     out deflate, too): as they are, in base64 and hexadecimal, in UTF-16, each with the escapes of URLs, JSON, C and HTML, twice over, the
+//     encoded ones broken into lines, too; for placeholders also in base64 of base64, of hexadecimal and of UTF-16. It does not look into br,
+//     zstd (an answer in these is refused when the request carried the secret), packs of git, archives, pieces (a half in each of two
+//     messages, ranges that were not asked for with the secret), other cases of letters, ciphers, and a tunnel. There a placeholder
+//     opens nothing; a value gets there only when its own host puts it there. Values are known before the first answer, but for what [Config.Known] cannot give: one that the source has
+//     changed to and nobody has asked for since.
 //   - It does not know what a server has: a fast-forward that the commits of the push itself do not show is refused as a forced update
 //     is (PushRefs). Where SHA-1 collides it takes the one commit for the other; git's own servers notice.
 //   - It does not know Unicode's equivalences: a path rule compares bytes of UTF-8, and a server that normalizes may read another

@@ -82,6 +82,7 @@ func New(c Config) (*Door, error) {
 	if d.vault, err = newVault(c.Policy.Secrets, c.Secrets); err != nil {
 		return nil, fmt.Errorf("compile policy: %w", err)
 	}
+	d.vault.known = c.Known
 	d.names = NewNames(c.Range, c.Explain.Next(), d.limits.Names)
 	d.dns = &DNS{Matcher: match, Names: d.names, Event: d.ledger.emit, Count: d.ledger.count}
 	if d.explains {

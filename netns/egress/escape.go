@@ -23,6 +23,7 @@ type unescaper struct {
 	held  [maxEscape]byte // what may be one
 	sizes [maxEscape]int  // of the units that it came in
 	n     int
+	mute  int // units behind the last of them
 }
 
 // introduces says whether an escape, or something else that is not taken as it is, begins with c.
@@ -34,26 +35,37 @@ func (u *unescaper) put(dst []unit, in unit) []unit {
 		in.mute = true
 	}
 	switch {
-	case in.mute && u.n > 0:
+	case in.mute && u.n > 0 && u.mute < maxMute:
 		u.sizes[u.n-1] += in.size // UTF-16 may be escaped, too
+		u.mute++
 		return dst
+	case in.mute && u.n > 0:
+		return append(u.flush(dst), in)
 	case in.mute, u.n == 0 && !introduces(in.c):
 		return append(dst, in)
 	}
 	u.held[u.n], u.sizes[u.n] = in.c, in.size
-	u.n++
+	u.n, u.mute = u.n+1, 0
 	switch c, state := readEscape(u.held[:u.n]); {
 	case state == whole:
-		size := 0
-		for _, n := range u.sizes[:u.n] {
-			size += n
-		}
-		u.n = 0
-		return append(dst, unit{c: c, size: size})
+		return u.take(dst, c)
+	case state == wholeBefore:
+		u.n--
+		return u.put(u.take(dst, c), in)
 	case state == begun && u.n < maxEscape:
 		return dst
 	}
 	return u.give(dst)
+}
+
+// take gives what is held as the byte that it stands for.
+func (u *unescaper) take(dst []unit, c byte) []unit {
+	size := 0
+	for _, n := range u.sizes[:u.n] {
+		size += n
+	}
+	u.n = 0
+	return append(dst, unit{c: c, size: size})
 }
 
 // give gives the first unit that is held as it is, and reads the others anew.
@@ -70,6 +82,9 @@ func (u *unescaper) give(dst []unit) []unit {
 // flush gives what is held: nothing comes behind it.
 func (u *unescaper) flush(dst []unit) []unit {
 	for u.n > 0 {
+		if c, digits := octal(u.held[1:u.n]); u.held[0] == '\\' && digits > 0 && digits == u.n-1 {
+			return u.take(dst, c)
+		}
 		dst = u.give(dst)
 	}
 	return dst
@@ -82,6 +97,7 @@ const (
 	noEscape escape = iota
 	begun
 	whole
+	wholeBefore // without its last byte, which shows that it has ended
 )
 
 // readEscape reads the escape that h is or begins.
@@ -101,6 +117,15 @@ func readBackslash(h []byte) (c byte, state escape) {
 	if len(h) == 0 {
 		return 0, begun
 	}
+	if c, digits := octal(h); digits > 0 {
+		switch {
+		case digits < len(h):
+			return c, wholeBefore
+		case digits == 3:
+			return c, whole
+		}
+		return 0, begun
+	}
 	switch h[0] {
 	case 'u':
 		return digitsOf(h[1:], 4)
@@ -114,6 +139,19 @@ func readBackslash(h []byte) (c byte, state escape) {
 		return h[0], whole
 	}
 	return 0, noEscape
+}
+
+// octal reads the digits that h begins with: up to three, as many as stand for a byte.
+func octal(h []byte) (c byte, digits int) {
+	value := 0
+	for _, d := range h[:min(3, len(h))] {
+		if d < '0' || d > '7' || value<<3 > 0xff {
+			break
+		}
+		value = value<<3 | int(d-'0')
+		digits++
+	}
+	return byte(value), digits
 }
 
 // digitsOf reads n hexadecimal digits.
@@ -183,7 +221,7 @@ func nibble(c byte) int {
 // escaped as the one in its place was. It has the length of raw when by has the needle's, and they differ in letters and digits alone.
 func rewritten(raw []byte, levels int, by string) []byte {
 	if levels == 0 {
-		return []byte(by)
+		return relined(raw, by)
 	}
 	var code unescaper
 	var units []unit
@@ -226,8 +264,23 @@ func rewritten(raw []byte, levels int, by string) []byte {
 	return out
 }
 
+// relined gives by with the line ends of raw where those stand.
+func relined(raw []byte, by string) (out []byte) {
+	for _, c := range raw {
+		switch {
+		case by == "":
+			return out
+		case c == '\r' || c == '\n':
+			out = append(out, c)
+		default:
+			out, by = append(out, by[0]), by[1:]
+		}
+	}
+	return append(out, by...)
+}
+
 // likewise escapes c as a letter or digit is in piece, in as many bytes, zero bytes in between and all. Decimal references of two digits
-// have no room for most small letters: those become one of the first three.
+// have no room for most small letters: those become one of the first three. Octal ones of two have room for digits alone.
 func likewise(piece []byte, c byte) []byte {
 	plain := bytes.ReplaceAll(piece, []byte{0}, nil)
 	end := len(plain)
@@ -238,6 +291,11 @@ func likewise(piece []byte, c byte) []byte {
 	switch {
 	case end <= 2: // itself, or behind a backslash
 		return []byte{c}
+	case plain[0] == '\\' && '0' <= plain[1] && plain[1] <= '7':
+		if end == len(`\00`) && c > 077 {
+			c = '0' + c%8
+		}
+		copy(plain[1:], fmt.Appendf(nil, "%0*o", end-1, c))
 	case plain[end-1] != ';':
 		copy(plain[end-2:], fmt.Appendf(nil, format, c))
 	case plain[2] == 'x' || plain[2] == 'X':

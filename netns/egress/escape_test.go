@@ -50,6 +50,10 @@ func echoes(s string) map[string]string {
 		"JSON in JSON":              strings.ReplaceAll(strings.ReplaceAll(inJSON, `\`, `\\`), `"`, `\"`),
 		"JSON in JSON, all":         eachByte(`\\u%04x`, s),
 		"C":                         eachByte(`\x%02x`, s),
+		"C, octal, all":             eachByte(`\%03o`, s),
+		"C, octal, short, all":      eachByte(`\%o`, s),
+		"C, octal in JSON, all":     eachByte(`\\%03o`, s),
+		"UTF-16, octal":             wide(eachByte(`\%03o`, s), 0),
 		"HTML":                      html.EscapeString(s),
 		"HTML, all":                 eachByte("&#x%x;", s),
 		"HTML, all, long":           eachByte("&#x%04X;", s),
@@ -80,7 +84,7 @@ func TestEchoes(t *testing.T) {
 					got = f.feed(s, got, []byte(rest[:n]))
 					rest = rest[n:]
 				}
-				if got = f.end(got); string(got) != out && !(strings.Contains(name, "all") && strings.EqualFold(string(got), out)) {
+				if got = f.end(s, got); string(got) != out && !(strings.Contains(name, "all") && strings.EqualFold(string(got), out)) {
 					t.Fatalf("%s in pieces of %d:\n%q became\n%q, want\n%q", name, piece, in, got, out)
 				}
 			}
@@ -134,4 +138,17 @@ func FuzzUnescape(f *testing.F) {
 			t.Errorf("%q: %q, want %q", in, out, want)
 		}
 	})
+}
+
+// TestEscapeAtTheEnd: an escape that could be longer is whole where the stream ends, in one view and in two.
+func TestEscapeAtTheEnd(t *testing.T) {
+	s := newSwap([]string{"hunter22"}, "sfmgvi33")
+	for _, format := range []string{`\%o`, `\\%o`} {
+		if got, want := s.text(eachByte(format, "hunter22")), eachByte(format, "sfmgvi33"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if got := s.text(eachByte(format, "hunter2")); got != eachByte(format, "hunter2") {
+			t.Errorf("control: %q", got)
+		}
+	}
 }

@@ -8,7 +8,7 @@ import (
 
 // scrubHeader puts placeholders where a header of the host's answers holds real values: for 1xx responses, which incoming never sees.
 func (e *errand) scrubHeader(h http.Header) {
-	for _, g := range e.own {
+	for _, g := range e.hosts {
 		g.remember("").header(h)
 	}
 }
@@ -17,7 +17,7 @@ func (e *errand) scrubHeader(h http.Header) {
 // stays a stream. It gives a refusal when the request carried a secret and the body cannot be read, because the real server
 // compressed it although it was asked not to; gzip is read all the same.
 func (e *errand) incoming(res *http.Response) *refusal {
-	if len(e.own) == 0 {
+	if len(e.hosts) == 0 {
 		return nil
 	}
 	e.scrubHeader(res.Header)
@@ -40,7 +40,7 @@ func (e *errand) incoming(res *http.Response) *refusal {
 	default:
 		return nil
 	}
-	for _, g := range e.own {
+	for _, g := range e.hosts {
 		s := g.remember("")
 		if len(s.by) == 0 {
 			continue
@@ -63,7 +63,7 @@ func (e *errand) upgraded(res *http.Response) *refusal {
 	res.Body = &socketed{
 		ReadWriteCloser: conn,
 		swaps: func() (list []*swap) {
-			for _, g := range e.own {
+			for _, g := range e.hosts {
 				list = append(list, g.remember(""))
 			}
 			return list

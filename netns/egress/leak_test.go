@@ -186,7 +186,7 @@ func FuzzTripwire(f *testing.F) {
 	})
 }
 
-var escapes = regexp.MustCompile(`%[0-9A-Fa-f]{2}|\\u00[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\[nr"'\\/]|&(?:amp|lt|gt|quot|apos);|&#(?:[0-9]{1,8}|[xX][0-9A-Fa-f]{1,7});`)
+var escapes = regexp.MustCompile(`%[0-9A-Fa-f]{2}|\\u00[0-9A-Fa-f]{2}|\\x[0-9A-Fa-f]{2}|\\[nr"'\\/]|\\(?:[0-3][0-7]{2}|[0-7]{1,2})|&(?:amp|lt|gt|quot|apos);|&#(?:[0-9]{1,8}|[xX][0-9A-Fa-f]{1,7});`)
 
 // slowUnescape is what unescaper does, said in another way.
 func slowUnescape(s string) string {
@@ -196,6 +196,8 @@ func slowUnescape(s string) string {
 		}
 		digits, base := strings.TrimLeft(strings.TrimSuffix(e, ";"), `%\&#uxX`), 16
 		switch {
+		case e[0] == '\\' && '0' <= e[1] && e[1] <= '7':
+			digits, base = e[1:], 8
 		case e[0] == '\\' && len(e) == 2:
 			return e[1:]
 		case e[0] == '&' && e[2] != 'x' && e[2] != 'X':

@@ -24,6 +24,7 @@ type needle struct {
 	fail           int32 // the longest proper suffix that is a state
 	depth          int32
 	hit            int32 // the longest needle that ends here, counted from 1; 0: none
+	code           bool  // it begins a needle that may be broken into lines
 }
 
 // newNeedles makes the automaton. Needles are told apart by their index; of equal ones the first counts, empty ones do not.
@@ -58,6 +59,25 @@ func newNeedles(list []string) *needles {
 		}
 	}
 	return n
+}
+
+// breakable says that line ends may stand inside of these needles, as base64 and hexadecimal are broken into lines.
+func (n *needles) breakable(list []string) {
+	for _, s := range list {
+		at := int32(0)
+		for j := range len(s) {
+			at = n.find(at, s[j])
+			n.nodes[at].code = true
+		}
+	}
+}
+
+// broken gives the state in front of a line end: the longest suffix of at that may be broken there, or 0.
+func (n *needles) broken(at int32) int32 {
+	for at != 0 && !n.nodes[at].code {
+		at = n.nodes[at].fail
+	}
+	return at
 }
 
 // grow gives the child of a state, and makes it when there is none.
@@ -97,6 +117,9 @@ func (n *needles) step(at int32, c byte) int32 {
 	}
 	return n.root[c]
 }
+
+// firstCode is the index of the first spelling that programs break into lines.
+const firstCode = 4
 
 // spellings gives s as it stands in other texts: itself; percent-encoded as a query and as a path have it, and as JSON has it where
 // slashes are escaped, for where one of these is in s its escapes cannot be told from those around it; in hexadecimal of both cases; in

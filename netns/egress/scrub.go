@@ -20,7 +20,7 @@ type swap struct {
 // newSwap makes the swap that puts the placeholder in the place of each of the values.
 func newSwap(values []string, placeholder string) *swap {
 	s := &swap{even: true}
-	var list []string
+	var list, codes []string
 	by := spellings(placeholder)
 	for _, v := range values {
 		s.even = s.even && sameShape(v, placeholder)
@@ -30,9 +30,13 @@ func newSwap(values []string, placeholder string) *swap {
 				continue // nothing of the value is in it
 			}
 			list, s.by = append(list, text), append(s.by, by[i])
+			if i >= firstCode {
+				codes = append(codes, text)
+			}
 		}
 	}
 	s.needles = newNeedles(list)
+	s.needles.breakable(codes)
 	return s
 }
 
@@ -52,7 +56,7 @@ func sameShape(a, b string) bool {
 // text replaces in one string.
 func (s *swap) text(v string) string {
 	var f filter
-	return string(f.end(f.feed(s, nil, []byte(v))))
+	return string(f.end(s, f.feed(s, nil, []byte(v))))
 }
 
 // header replaces in every value and name. The map is changed, its slices are not.
@@ -77,7 +81,7 @@ func (s *swap) header(h http.Header) {
 }
 
 // filter is a stream that a swap is in. It holds back what may be the beginning of a needle and not a byte more, so an event
-// stream arrives as it was sent.
+// stream arrives as it was sent: a blank line ends whatever has begun.
 type filter struct {
 	views views
 	held  []byte
@@ -98,13 +102,11 @@ func (f *filter) feed(s *swap, dst, p []byte) []byte {
 		p = p[1:]
 		before := f.views.pos - len(f.held)
 		if found.needle != 0 {
-			needle, rest := f.held[found.start-before:found.end-before], f.held[found.end-before:]
-			dst = append(dst, f.held[:found.start-before]...)
-			dst = append(dst, rewritten(needle, found.levels, s.by[found.needle-1])...)
+			var rest []byte
+			dst, rest = f.replace(s, dst, found, before)
 			if len(rest) > 0 {
-				p = append(slices.Clone(rest), p...)
+				p = append(rest, p...)
 			}
-			f.views, f.held = views{needles: s.needles}, f.held[:0]
 			continue
 		}
 		if free := f.views.certain() - before; free > 0 {
@@ -115,8 +117,26 @@ func (f *filter) feed(s *swap, dst, p []byte) []byte {
 	return dst
 }
 
-// end gives dst with what was held back: the stream is over, so it begins nothing.
-func (f *filter) end(dst []byte) []byte {
+// replace gives dst with what was held in front of a needle and what stands in its place, and what was held behind it.
+func (f *filter) replace(s *swap, dst []byte, found hit, before int) (out, rest []byte) {
+	dst = append(dst, f.held[:found.start-before]...)
+	dst = append(dst, rewritten(f.held[found.start-before:found.end-before], found.levels, s.by[found.needle-1])...)
+	rest = slices.Clone(f.held[found.end-before:])
+	f.views, f.held = views{needles: s.needles}, f.held[:0]
+	return dst, rest
+}
+
+// end gives dst with what was held back: the stream is over, so it begins nothing, but an escape that could have been longer is whole.
+func (f *filter) end(s *swap, dst []byte) []byte {
+	for len(f.held) > 0 {
+		found := f.views.flush()
+		if found.needle == 0 {
+			break
+		}
+		var rest []byte
+		dst, rest = f.replace(s, dst, found, f.views.pos-len(f.held))
+		dst = f.feed(s, dst, rest)
+	}
 	dst = append(dst, f.held...)
 	f.views, f.held = views{}, nil
 	return dst
@@ -141,7 +161,7 @@ func (b *scrubbed) Read(p []byte) (int, error) {
 		n, err := b.ReadCloser.Read(b.in)
 		b.out = b.filter.feed(b.swap, b.out[:0], b.in[:n])
 		if b.err = err; err != nil {
-			b.out = b.filter.end(b.out)
+			b.out = b.filter.end(b.swap, b.out)
 		}
 		if err == io.EOF && b.atEnd != nil {
 			b.atEnd()

@@ -216,11 +216,11 @@ func FuzzSwap(f *testing.F) {
 		for piece := range slices.Chunk([]byte(in), int(cut)+1) {
 			out = f.feed(s, out, piece)
 		}
-		out = f.end(out)
+		out = f.end(s, out)
 		if whole := s.text(in); string(out) != whole {
 			t.Errorf("%q in pieces, %q whole", out, whole)
 		}
-		if !strings.ContainsAny(in, "%\\&\x00") && string(out) != want { // else escapes are taken out
+		if !strings.ContainsAny(in, "%\\&\x00\r\n") && string(out) != want { // else escapes and line ends are taken out
 			t.Errorf("%q, want %q", out, want)
 		}
 	})
@@ -229,6 +229,91 @@ func FuzzSwap(f *testing.F) {
 func BenchmarkSwap(b *testing.B) {
 	s := newSwap([]string{fakeAnthropic}, strings.ToUpper(fakeAnthropic))
 	text := bytes.Repeat([]byte(`data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello sk"}}`+"\n\n"), 400)
+	b.SetBytes(int64(len(text)))
+	var f filter
+	var out []byte
+	for b.Loop() {
+		out = f.feed(s, out[:0], text)
+	}
+}
+
+// inLines breaks text into lines of a width.
+func inLines(s string, width int, end string) string {
+	var lines []string
+	for len(s) > width {
+		lines, s = append(lines, s[:width]), s[width:]
+	}
+	return strings.Join(append(lines, s), end)
+}
+
+// TestSwapInLines: what is encoded goes wherever a program has broken it into lines, and the lines stay as they are.
+func TestSwapInLines(t *testing.T) {
+	s := newSwap([]string{fakeGitHub}, fakePlaceholder)
+	for name, encode := range map[string]func([]byte) string{
+		"base64": base64.StdEncoding.EncodeToString, "base64url": base64.RawURLEncoding.EncodeToString, "hexadecimal": hex.EncodeToString,
+	} {
+		for _, end := range []string{"\n", "\r\n", "\r", `\n`, `\r\n`, `\\n`, "%0A", "%0d%0a", `\012`, "&#10;"} {
+			for _, width := range []int{1, 4, 20, 76} {
+				for before := range 76 {
+					code := encode([]byte(strings.Repeat("u", before) + fakeGitHub + "::"))
+					write := func(code string) string { return `{"a":"` + inLines(code, width, end) + `"}` }
+					in, want := write(code), write(s.text(code))
+					if in == want {
+						t.Fatalf("control: %q stays", code)
+					}
+					for _, piece := range []int{1, 7, 1 << 20} {
+						var f filter
+						var out []byte
+						for part := range slices.Chunk([]byte(in), piece) {
+							out = f.feed(s, out, part)
+						}
+						if out = f.end(s, out); string(out) != want {
+							t.Fatalf("%s by %q, %d wide, behind %d, in pieces of %d:\n%q, want\n%q", name, end, width, before, piece, out, want)
+						}
+					}
+				}
+			}
+		}
+	}
+	// Controls: a blank line is none of an encoder's, and in clear text a line end is one.
+	for _, in := range []string{inLines(hex.EncodeToString([]byte(fakeGitHub)), 20, "\n\n"), inLines(hex.EncodeToString([]byte(fakeGitHub)), 20, "\r\n\r\n")} {
+		if out := s.text(in); out != in {
+			t.Errorf("control: %q became %q", in, out)
+		}
+	}
+}
+
+// TestSwapHoldsABound: no stream makes the filter keep more than a few needles of it.
+func TestSwapHoldsABound(t *testing.T) {
+	s := newSwap([]string{fakeGitHub}, fakePlaceholder)
+	code := base64.StdEncoding.EncodeToString([]byte(fakeGitHub))
+	for name, in := range map[string]string{
+		"zero bytes":               "g" + strings.Repeat("\x00", 1<<16),
+		"zero bytes in an escape":  "%" + strings.Repeat("\x00", 1<<16),
+		"escaped zero bytes":       "g" + strings.Repeat("%00", 1<<14),
+		"line ends":                code[:10] + strings.Repeat("\r\n", 1<<14),
+		"beginnings of needles":    strings.Repeat(code[:20]+"\n", 1<<10),
+		"beginnings of one letter": strings.Repeat("g\x00", 1<<14),
+	} {
+		var f filter
+		out, most := []byte{}, 0
+		for i := range len(in) {
+			out = f.feed(s, out, []byte(in[i:i+1]))
+			most = max(most, len(f.held))
+		}
+		if out = f.end(s, out); string(out) != in {
+			t.Errorf("%s: the stream has changed", name)
+		}
+		if most > 1<<10 {
+			t.Errorf("%s: %d bytes are held", name, most)
+		}
+	}
+}
+
+// BenchmarkSwapLines has base64 in lines, which are looked at in three views for some bytes.
+func BenchmarkSwapLines(b *testing.B) {
+	s := newSwap([]string{fakeAnthropic}, strings.ToUpper(fakeAnthropic))
+	text := []byte(inLines(base64.StdEncoding.EncodeToString(noise(32<<10)), 76, "\n"))
 	b.SetBytes(int64(len(text)))
 	var f filter
 	var out []byte

@@ -17,7 +17,8 @@ const maxKnown = 4
 
 // vault keeps the credentials of a session apart from the jail. On the way out it puts a secret's value where its placeholder
 // stands, for the secret's own hosts and over TLS alone, and refuses placeholders that go elsewhere; on the way in it puts the placeholder
-// where a value stands. The values are asked for when they are needed and kept to be recognised; they are in no error and no event.
+// where a value stands. The values are asked for when they are needed, and before an answer of their hosts, and kept to be recognised;
+// they are in no error and no event.
 //
 // Of bodies it sees plain text, gzip and what WebSocket frames hold, of requests deflate, too; not br, zstd, packs of git and archives. It
 // cannot recognise a value that a server sends back in pieces, reversed, hashed or encrypted.
@@ -25,6 +26,7 @@ type vault struct {
 	secrets  []*guarded
 	tripwire *tripwire
 	get      func(ctx context.Context, name string) (string, error)
+	known    func(ctx context.Context, name string) (string, error) // to be recognised alone; nil: get
 }
 
 // guarded is one secret.
@@ -34,7 +36,7 @@ type guarded struct {
 	query  string // name of the query parameter that does, or ""
 
 	mu    sync.Mutex
-	known []string // values that went out, the newest last
+	known []string // values that are looked for, the newest last
 	swap  *swap    // of known
 
 	running map[*errand]struct{} // that may have the value
@@ -109,7 +111,8 @@ func (v *vault) owns(host string) bool {
 type errand struct {
 	vault  *vault
 	target target
-	own    []*guarded // whose host it goes to
+	hosts  []*guarded // whose host it goes to
+	own    []*guarded // of them, those that may go along: over TLS
 	used   []string   // names of those that it carries
 	late   atomic.Pointer[refusal]
 	end    context.CancelCauseFunc                   // of the request's context
@@ -130,8 +133,11 @@ func (v *vault) outgoing(req *http.Request, t target, secure bool, end context.C
 		return e, nil
 	}
 	for _, g := range v.secrets {
-		if secure && g.of(t.host) {
-			e.own = append(e.own, g)
+		if g.of(t.host) {
+			e.hosts = append(e.hosts, g)
+			if secure {
+				e.own = append(e.own, g)
+			}
 		}
 	}
 	if why := e.leaks(req); why != nil {
@@ -142,6 +148,9 @@ func (v *vault) outgoing(req *http.Request, t target, secure bool, end context.C
 			e.over()
 			return nil, why
 		}
+	}
+	if len(e.hosts) > 0 {
+		e.recognise(req.Context())
 		req.Header["Accept-Encoding"] = []string{"identity"} // what comes back has to be read
 		if len(e.used) > 0 {
 			// A value that comes in two halves of a range (RFC 9110 section 14) is recognised in neither; a server may ignore Range, too.
@@ -230,6 +239,23 @@ func (e *errand) value(ctx context.Context, g *guarded) (string, *refusal) {
 	}
 	g.remember(value)
 	return value, nil
+}
+
+// recognise has the answer searched for what the secrets of its host are now, whether the request carries one or not: the host may have
+// been told the value before, by another session. A source that has none keeps nothing from passing.
+func (e *errand) recognise(ctx context.Context) {
+	ask := e.vault.known
+	if ask == nil {
+		ask = e.vault.get
+	}
+	for _, g := range e.hosts {
+		if slices.Contains(e.used, g.Name) {
+			continue
+		}
+		if value, err := ask(ctx, g.Name); err == nil && usable(value) == nil && !strings.Contains(g.Placeholder, value) {
+			g.remember(value)
+		}
+	}
 }
 
 // remember takes a value among those that are looked for, and gives the swap for all of them.

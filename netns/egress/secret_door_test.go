@@ -127,3 +127,50 @@ func TestSecretThroughTheDoor(t *testing.T) {
 	wantReason(t, res, 403, ForeignCredential)
 	j.wantSilence(other)
 }
+
+// TestValueFromBeforeThroughTheDoor: the first answer of the secret's host, on both ports and before anything used the secret, holds the
+// placeholder, in its body, in WebSocket frames and in what comes before the answer.
+func TestValueFromBeforeThroughTheDoor(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/socket" {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"+said(wsText, gitReal))
+				_ = c.Close()
+			}
+			return
+		}
+		w.Header().Set("Link", gitReal)
+		w.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(w, "<"+gitReal+">")
+	}
+	secured, ca := manyBackend(t, h, "git.example.com")
+	bare := backend(t, h)
+	for _, port := range []uint16{80, 443} {
+		for _, path := range []string{"/", "/socket"} {
+			j := newJail(t, []Rule{
+				{Host: "git.example.com", Ports: []uint16{443}, Connect: secured, UpstreamCA: ca.PEM(), Why: "test"},
+				{Host: "git.example.com", Ports: []uint16{80}, Connect: bare, Why: "test"},
+			}, func(c *Config) {
+				c.Policy.Secrets = []Secret{gitSecret()}
+				c.Secrets = values{"git": gitReal}.get
+			})
+			var c io.ReadWriteCloser
+			if port == 443 {
+				c = j.tls("git.example.com", port)
+			} else {
+				c = j.dial("git.example.com", port)
+			}
+			extra := "Connection: close\r\n"
+			if path == "/socket" {
+				extra = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+			}
+			_, _ = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: git.example.com\r\n"+extra+"\r\n")
+			got, err := io.ReadAll(c)
+			_ = c.Close()
+			if err != nil || strings.Contains(string(got), gitReal) || !strings.Contains(string(got), gitShown) {
+				t.Errorf("%d %s: %q, %v", port, path, got, err)
+			}
+		}
+	}
+}

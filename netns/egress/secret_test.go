@@ -562,3 +562,56 @@ func TestNewVaultRefuses(t *testing.T) {
 		t.Errorf("control: %v", err)
 	}
 }
+
+// TestValueFromBefore: what another session had the host store is a placeholder in the first answer of this one, over TLS and in clear
+// text, to requests that carry nothing.
+func TestValueFromBefore(t *testing.T) {
+	stored := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Stored", apiReal)
+		_, _ = io.WriteString(w, "stored: "+apiReal)
+	}
+	knows := func(value string) func(context.Context, string) (string, error) {
+		return func(context.Context, string) (string, error) { return value, nil }
+	}
+	for name, tc := range map[string]struct {
+		host   string
+		secure bool
+		source values
+		known  func(context.Context, string) (string, error)
+		want   string
+	}{
+		"TLS":                         {apiHost, true, values{"api": apiReal}, nil, apiShown},
+		"clear text":                  {apiHost, false, values{"api": apiReal}, nil, apiShown},
+		"revoked before its use":      {apiHost, true, values{"api": "revoked"}, knows(apiReal), apiShown},
+		"the source is not asked":     {apiHost, true, values{"api": other}, knows(apiReal), apiShown},
+		"control: no source":          {apiHost, true, values{}, nil, apiReal},
+		"control: the placeholder":    {apiHost, true, values{"api": apiShown}, nil, apiReal},
+		"control: another host":       {"elsewhere.example.com", true, values{"api": apiReal}, nil, apiReal},
+		"control: another host, bare": {"elsewhere.example.com", false, values{"api": apiReal}, nil, apiReal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := post(t, tc.host, stored, tc.source, apiSecret("", true))
+			c.secure, c.vault.known = tc.secure, tc.known
+			res, text, err := c.send(t, "GET", "http://h/", nil)
+			if err != nil || text != "stored: "+tc.want || res.Header.Get("X-Stored") != tc.want {
+				t.Errorf("%q, %v, %v", text, res, err)
+			}
+			if len(c.errand.used) != 0 {
+				t.Errorf("used: %q", c.errand.used)
+			}
+		})
+	}
+}
+
+// TestNewValue: a source that gives another value has both looked for, also when nothing used the new one.
+func TestNewValue(t *testing.T) {
+	get := values{"api": apiReal}
+	c := post(t, apiHost, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, apiReal+" "+other) }, get, apiSecret("", true))
+	if _, text, err := c.send(t, "GET", "http://h/", nil); err != nil || text != apiShown+" "+other {
+		t.Errorf("control: %q, %v", text, err)
+	}
+	get["api"] = other
+	if _, text, err := c.send(t, "GET", "http://h/", nil); err != nil || text != apiShown+" "+apiShown {
+		t.Errorf("%q, %v", text, err)
+	}
+}

@@ -19,6 +19,31 @@ type view struct {
 	at     int32
 	pos    int   // of the stream as it came: what this view has got
 	starts []int // the same, where each byte of what at stands for begins; not kept while the views are one
+	gap    gap   // behind the last of them
+}
+
+// gap is what was passed over between two bytes of a needle.
+type gap struct {
+	mute int  // zero bytes
+	line bool // a line end
+	over bool // of which nothing is left to come: the next one makes a blank line
+}
+
+// maxMute is how many zero bytes may stand between two bytes of a needle: what is held back for it has to have a bound. In UTF-32 a line
+// end of two bytes has 9 around it.
+const maxMute = 12
+
+// pass takes what may be passed over, and says whether the needle goes on behind it.
+func (g *gap) pass(c byte) bool {
+	switch {
+	case c == 0:
+		g.mute++
+		return g.mute <= maxMute
+	case g.over, c == '\r' && g.line:
+		return false
+	}
+	g.line, g.over = true, c == '\n'
+	return true
 }
 
 // hit is a needle that was found.
@@ -51,8 +76,14 @@ func (v *views) take(c byte) (best hit) {
 		if !introduces(c) {
 			v.pos++
 			first := &v.view[0]
-			if v.wrapped && (c == '\r' || c == '\n') {
-				return hit{}
+			if c == '\r' || c == '\n' {
+				if v.wrapped {
+					return hit{}
+				}
+				if v.needles.broken(first.at) != 0 {
+					v.pos--
+					return v.each(c)
+				}
 			}
 			first.at = v.needles.step(first.at, c)
 			state := &v.needles.nodes[first.at]
@@ -61,6 +92,13 @@ func (v *views) take(c byte) (best hit) {
 			}
 			return hit{needle: int(state.hit), start: v.pos - v.needles.lengths[state.hit-1], end: v.pos}
 		}
+	}
+	return v.each(c)
+}
+
+// each gives a byte to every view.
+func (v *views) each(c byte) (best hit) {
+	if !v.apart {
 		v.part()
 	}
 	v.pos++
@@ -75,6 +113,23 @@ func (v *views) take(c byte) (best hit) {
 	return best
 }
 
+// flush takes what may be the beginning of an escape as it is: nothing comes behind it. It gives the needle that this completes.
+func (v *views) flush() (best hit) {
+	if !v.apart {
+		return hit{}
+	}
+	for _, u := range v.codes[0].flush(v.units[0][:0]) {
+		v.step(1, u, &best)
+		for _, u := range v.codes[1].put(v.units[1][:0], u) {
+			v.step(2, u, &best)
+		}
+	}
+	for _, u := range v.codes[1].flush(v.units[1][:0]) {
+		v.step(2, u, &best)
+	}
+	return best
+}
+
 // part makes three views of the one.
 func (v *views) part() {
 	v.apart = true
@@ -82,7 +137,7 @@ func (v *views) part() {
 	depth := int(v.needles.nodes[at].depth)
 	for i := range v.view {
 		view := &v.view[i]
-		view.at, view.pos, view.starts = at, v.pos, view.starts[:0]
+		view.at, view.pos, view.starts, view.gap = at, v.pos, view.starts[:0], gap{}
 		for back := depth; back > 0; back-- {
 			view.starts = append(view.starts, v.pos-back)
 		}
@@ -107,12 +162,18 @@ func (v *views) step(level int, u unit, best *hit) {
 	view := &v.view[level]
 	start := view.pos
 	view.pos += u.size
-	if u.mute || v.wrapped && (u.c == '\r' || u.c == '\n') {
-		return
+	line := u.c == '\r' || u.c == '\n'
+	if v.wrapped && (u.mute || line) {
+		return // nothing is held back for it
 	}
 	if view.at == 0 && v.needles.root[u.c] == 0 {
 		return
 	}
+	if u.mute || line {
+		view.over(v.needles, u)
+		return
+	}
+	view.gap = gap{}
 	view.at = v.needles.step(view.at, u.c)
 	state := &v.needles.nodes[view.at]
 	view.starts = append(view.starts, start)
@@ -126,6 +187,20 @@ func (v *views) step(level int, u unit, best *hit) {
 	if best.needle == 0 || first < best.start {
 		*best = hit{needle: int(state.hit), start: first, end: view.pos, levels: level}
 	}
+}
+
+// over passes over a zero byte or a line end, or forgets what had begun.
+func (v *view) over(n *needles, u unit) {
+	if !u.mute {
+		v.at = n.broken(v.at)
+	}
+	if v.at != 0 && !v.gap.pass(u.c) {
+		v.at = 0
+	}
+	if v.at == 0 {
+		v.gap = gap{}
+	}
+	v.starts = v.starts[len(v.starts)-int(n.nodes[v.at].depth):]
 }
 
 // certain gives how many bytes of the stream are part of nothing that may become a needle.
