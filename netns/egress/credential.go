@@ -2,6 +2,7 @@ package egress
 
 import (
 	"encoding/base64"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,7 +33,7 @@ func (e *errand) credentials(req *http.Request) *refusal {
 	var strip []string
 	set := map[string]verdict{}
 	for name, values := range req.Header {
-		if !isCarrier(name) && !slices.ContainsFunc(e.own, func(g *guarded) bool { return g.header == name }) {
+		if !e.carrier(name) {
 			if pinned && slices.ContainsFunc(values, e.looksForeign) {
 				return e.foreign("header " + name)
 			}
@@ -65,6 +66,9 @@ func (e *errand) credentials(req *http.Request) *refusal {
 		req.URL.User = nil // the Transport would make an Authorization of it
 	}
 	carries := len(set) > 0 || slices.ContainsFunc(query, func(p parameter) bool { return p.kind == ours })
+	if pinned || carries {
+		e.watchTrailer(req, pinned)
+	}
 	if !carries {
 		if pinned {
 			for _, name := range strip { // cookies, and what is empty or a placeholder in the wrong place
@@ -85,6 +89,54 @@ func (e *errand) credentials(req *http.Request) *refusal {
 		req.Header[name] = []string{v.write(real)}
 	}
 	return e.writeQuery(req, query)
+}
+
+// carrier says whether a field of this name holds a credential of anybody, or of the host's own secrets.
+func (e *errand) carrier(name string) bool {
+	return isCarrier(name) || slices.ContainsFunc(e.own, func(g *guarded) bool { return g.header == name })
+}
+
+// watchTrailer takes credentials out of the trailers, which some servers take for header fields. Where a secret is pinned
+// another's ends the body in a refusal.
+func (e *errand) watchTrailer(req *http.Request, pinned bool) {
+	if req.Body == nil || req.Body == http.NoBody || req.Trailer == nil {
+		return
+	}
+	nowhere := func(*guarded) bool { return false }
+	trailer := req.Trailer
+	req.Body = &trailed{req.Body, func() error {
+		for name, values := range trailer {
+			carrier := e.carrier(name)
+			another := func(v string) bool {
+				return carrier && e.judge(v, nowhere).kind == foreign || !carrier && e.looksForeign(v)
+			}
+			if pinned && name != "Cookie" && slices.ContainsFunc(values, another) {
+				why := e.foreign("trailer " + name)
+				e.late.Store(why)
+				return why
+			}
+			if carrier {
+				delete(trailer, name)
+			}
+		}
+		return nil
+	}}
+}
+
+// trailed is a body whose end is judged.
+type trailed struct {
+	io.ReadCloser
+	end func() error
+}
+
+func (b *trailed) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		if why := b.end(); why != nil {
+			return 0, why
+		}
+	}
+	return n, err
 }
 
 // use gives a secret's value and writes down that the request has it.

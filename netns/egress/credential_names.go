@@ -35,7 +35,8 @@ func isCredential(name string) bool {
 
 // isQueryCarrier knows the signatures of presigned URLs as well, and the names of Google's system parameters.
 func isQueryCarrier(name string) bool {
-	name = strings.TrimPrefix(strings.ToLower(name), "$")
+	name, _ = field(name)
+	name = strings.TrimPrefix(name, "$")
 	switch name {
 	case "sig", "signature", "jwt", "assertion", "client_assertion", "x-amz-signature", "x-goog-signature", "httpheaders":
 		return true

@@ -76,8 +76,8 @@
 // it is a whole one: /v1/models/* is neither /v1/models/ nor /v1/models/a/b. "**" stands for any number of whole segments: /v1/** is /v1
 // and all below it. A path that can be read in two ways is refused where a rule has Paths. Methods are compared byte by byte; GET does
 // not imply HEAD. Fields, parameters and forms that ask a server to take a request for another method's, path's or host's are refused
-// or taken out. MaxRequest bounds one request's body and what follows an upgrade; MaxUpload sums up all that the session sends under
-// the rule, heads too.
+// or taken out. MaxRequest bounds one request's body, its trailers and what follows an upgrade; MaxUpload sums up all that the
+// session sends under the rule, heads too.
 //
 // # What the core does not do
 //

@@ -142,9 +142,6 @@ func rewrite(r *httputil.ProxyRequest) {
 		}
 	}
 	r.Out.Header.Del("Http2-Settings")
-	if len(r.In.TransferEncoding) > 0 && r.In.Trailer == nil {
-		r.In.Trailer = http.Header{} // trailers that were not announced; HTTP/2 of net/http drops them
-	}
 	r.Out.Trailer = r.In.Trailer // filled when the body ends; Clone copied it before
 }
 

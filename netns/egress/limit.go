@@ -61,15 +61,20 @@ func (m *meter) sent(r *Rule) *atomic.Int64 {
 // before anything is done with it: the body, and what follows an upgrade. MaxUpload counts heads as well: a query string leaks as
 // well as a body does.
 type gauge struct {
-	rule  *Rule
-	total *atomic.Int64 // of the rule; nil: MaxUpload is not set
-	own   atomic.Int64
-	why   atomic.Pointer[refusal] // set when a bound was passed
+	rule    *Rule
+	total   *atomic.Int64 // of the rule; nil: MaxUpload is not set
+	own     atomic.Int64
+	trailer http.Header // of the request, filled when its body ends
+	ended   atomic.Bool
+	why     atomic.Pointer[refusal] // set when a bound was passed
 }
 
 // gauge gives the gauge of one request, or why its head alone is too much already.
 func (m *meter) gauge(t target, req *http.Request) (*gauge, *refusal) {
-	g := &gauge{rule: t.rule}
+	if req.Trailer == nil && len(req.TransferEncoding) > 0 {
+		req.Trailer = http.Header{} // for those that were not announced: every copy of the request has this map
+	}
+	g := &gauge{rule: t.rule, trailer: req.Trailer}
 	if t.rule.MaxUpload > 0 {
 		g.total = m.sent(t.rule)
 		g.total.Add(headSize(req))
@@ -82,8 +87,12 @@ func (m *meter) gauge(t target, req *http.Request) (*gauge, *refusal) {
 
 // headSize is about what a request's head has on the wire.
 func headSize(req *http.Request) int64 {
-	n := len(req.Method) + len(req.RequestURI)
-	for name, values := range req.Header {
+	return int64(len(req.Method)+len(req.RequestURI)) + fieldsSize(req.Header)
+}
+
+func fieldsSize(fields http.Header) int64 {
+	n := 0
+	for name, values := range fields {
 		for _, v := range values {
 			n += len(name) + len(v) + len(": \r\n")
 		}
@@ -119,6 +128,18 @@ func (g *gauge) take(n int) error {
 	return nil
 }
 
+// end counts the trailers and judges them, or gives why they are not to be sent on.
+func (g *gauge) end() error {
+	if g.ended.Swap(true) {
+		return g.take(0)
+	}
+	if why := g.rule.judgeTrailer(g.trailer); why != nil {
+		g.why.CompareAndSwap(nil, why)
+		return why
+	}
+	return g.take(int(fieldsSize(g.trailer)))
+}
+
 // gaugedConn is an upgraded connection to the client: what it sends belongs to the request.
 type gaugedConn struct {
 	net.Conn
@@ -140,7 +161,7 @@ func (c gaugedConn) Read(p []byte) (int, error) {
 // CloseWrite passes the half-close on.
 func (c gaugedConn) CloseWrite() error { return c.Conn.(plain).CloseWrite() }
 
-// gauged is a body that is cut where its gauge says so.
+// gauged is a body that is cut where its gauge says so. Its end is where net/http has filled Request.Trailer.
 type gauged struct {
 	io.ReadCloser
 	gauge *gauge
@@ -150,6 +171,11 @@ func (b gauged) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if why := b.gauge.take(n); why != nil {
 		return 0, why
+	}
+	if err == io.EOF {
+		if why := b.gauge.end(); why != nil {
+			return 0, why
+		}
 	}
 	return n, err
 }

@@ -289,8 +289,12 @@ func FuzzFormOverride(f *testing.F) {
 	f.Add([]byte("Content-Disposition: form-data; name=\"_method\"\r\n\r\ndelete"), uint8(5), false)
 	f.Fuzz(func(t *testing.T, body []byte, piece uint8, encoded bool) {
 		read := func(n int) bool {
-			form := &formOverride{ReadCloser: io.NopCloser(&pieces{r: bytes.NewReader(body), n: n}), gauge: &gauge{rule: &Rule{}}, encoded: encoded}
-			_, err := io.Copy(io.Discard, form)
+			kind := "multipart/form-data"
+			if encoded {
+				kind = "application/x-www-form-urlencoded"
+			}
+			req := &http.Request{Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(&pieces{r: bytes.NewReader(body), n: n})}
+			_, err := io.Copy(io.Discard, watchForm(req, &gauge{rule: &Rule{}}))
 			return err != nil
 		}
 		if whole, cut := read(len(body)+1), read(int(piece)+1); whole != cut {

@@ -1,9 +1,7 @@
 package egress
 
 import (
-	"bytes"
 	"io"
-	"mime"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -38,15 +36,20 @@ func displaced(name string) bool {
 // overridesMethodIn says whether a parameter of the query is one that servers take the method from, or the header fields, or the body and
 // its type (Google's system parameters). "method" is a word of many APIs: there the value decides.
 func overridesMethodIn(name, value string) bool {
-	name, _, _ = strings.Cut(strings.ToLower(name), "[") // _method[]
-	switch name {
-	case "$httpheaders", "$req", "$ct":
+	if namesMethod(name) {
 		return true
-	case "method", "httpmethod", "http_method", "http-method", "method_override", "methodoverride":
-		return slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "MERGE"},
-			strings.ToUpper(strings.TrimSpace(value)))
 	}
-	return slices.Contains(methodParameters(), name)
+	whole, parts := field(name)
+	for _, name := range []string{whole, parts[0]} {
+		switch name {
+		case "$httpheaders", "$req", "$ct":
+			return true
+		case "method", "httpmethod", "http_method", "http-method", "method_override", "methodoverride":
+			return slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "MERGE"},
+				strings.ToUpper(strings.TrimSpace(value)))
+		}
+	}
+	return false
 }
 
 // overrides says whether a request asks the server to take it for another method's.
@@ -57,7 +60,7 @@ func overrides(req *http.Request) bool {
 		}
 	}
 	for pair := range strings.FieldsFuncSeq(req.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
-		if name, value, _ := strings.Cut(pair, "="); overridesMethodIn(unescape(name), unescape(value)) {
+		if name, value, _ := strings.Cut(pair, "="); overridesMethodIn(name, unescape(value)) {
 			return true
 		}
 	}
@@ -79,21 +82,28 @@ func spelled(name string) string {
 // looked at, by the content type that makes a framework read one.
 type formOverride struct {
 	io.ReadCloser
-	gauge   *gauge // is told
-	encoded bool   // application/x-www-form-urlencoded; else multipart/form-data
-	tail    []byte // the end of what was seen, decoded when encoded
-	escape  []byte // of an escape that is not whole
-	begun   bool
-	err     error
+	gauge *gauge // is told
+	names []nameFinder
+	err   error
 }
+
+// nameFinder finds the names of a form's fields.
+type nameFinder interface{ take(c byte) (name string) }
 
 // watchForm gives the body of a request on a rule with methods.
 func watchForm(req *http.Request, g *gauge) io.ReadCloser {
-	kind, _, _ := mime.ParseMediaType(req.Header.Get("Content-Type")) // of a bad parameter the type is given all the same
-	if kind != "application/x-www-form-urlencoded" && kind != "multipart/form-data" {
+	f := &formOverride{ReadCloser: req.Body, gauge: g}
+	c := contentOf(req.Header)
+	if c.form {
+		f.names = append(f.names, &formNames{})
+	}
+	if c.parts {
+		f.names = append(f.names, &partNames{})
+	}
+	if len(f.names) == 0 {
 		return req.Body
 	}
-	return &formOverride{ReadCloser: req.Body, gauge: g, encoded: kind != "multipart/form-data"}
+	return f
 }
 
 func (f *formOverride) Read(p []byte) (int, error) {
@@ -110,51 +120,19 @@ func (f *formOverride) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// longest is more than the longest thing that is looked for has.
-const longest = 64
-
 func (f *formOverride) find(p []byte) bool {
-	text := bytes.ToLower(p)
-	if f.encoded {
-		text = f.decode(text)
-		if !f.begun && len(text) > 0 {
-			f.begun, f.tail = true, []byte("&")
-		}
-	}
-	f.tail = append(f.tail, text...)
-	for _, name := range methodParameters() {
-		patterns := []string{"&" + name + "=", ";" + name + "=", "&" + name + "[", ";" + name + "["}
-		if !f.encoded {
-			patterns = []string{`name="` + name + `"`, `name="` + name + "[", "name=" + name, "name='" + name}
-		}
-		for _, p := range patterns {
-			if bytes.Contains(f.tail, []byte(p)) {
+	for _, c := range p {
+		for _, of := range f.names {
+			if name := of.take(c); name != "" && namesMethod(name) {
 				return true
 			}
 		}
 	}
-	f.tail = append(f.tail[:0:0], f.tail[max(0, len(f.tail)-longest):]...)
 	return false
 }
 
-// decode takes percent escapes out. An "&" that was escaped is no border of a field: it only finds too much.
-func (f *formOverride) decode(p []byte) []byte {
-	out := make([]byte, 0, len(p)+2)
-	for _, c := range p {
-		switch {
-		case len(f.escape) == 0 && c == '%':
-			f.escape = append(f.escape, c)
-		case len(f.escape) == 0:
-			out = append(out, c)
-		case !hexDigit(c):
-			out = append(append(out, f.escape...), c)
-			f.escape = nil
-		case len(f.escape) == 1:
-			f.escape = append(f.escape, c)
-		default:
-			out = append(out, bytes.ToLower([]byte{unhex(f.escape[1])<<4 | unhex(c)})...)
-			f.escape = nil
-		}
-	}
-	return out
+// namesMethod says whether a field of this name is nothing else than the method.
+func namesMethod(name string) bool {
+	whole, parts := field(name)
+	return slices.Contains(methodParameters(), whole) || slices.Contains(methodParameters(), parts[0]) // _method[]
 }

@@ -69,7 +69,25 @@ func (r *Rule) judgeMethod(method, query string, header http.Header) *refusal {
 	if len(header["Content-Type"]) > 1 { // one reader would see a form there, and the other none
 		return overridden("behind two content types")
 	}
-	for name, values := range header {
+	if c := contentOf(header); (c.form || c.parts) && c.charset != "" {
+		return overridden("behind charset " + bounded(c.charset))
+	}
+	if why := r.judgeMethodFields(header); why != nil {
+		return why
+	}
+	for pair := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, value, _ := strings.Cut(pair, "=")
+		value = unescape(value)
+		if overridesMethodIn(name, value) && !slices.Contains(r.Methods, strings.ToUpper(value)) {
+			return overridden(pair)
+		}
+	}
+	return nil
+}
+
+// judgeMethodFields judges the fields that servers take the method from.
+func (r *Rule) judgeMethodFields(fields http.Header) *refusal {
+	for name, values := range fields {
 		if !overridesMethod(name) {
 			continue
 		}
@@ -81,11 +99,28 @@ func (r *Rule) judgeMethod(method, query string, header http.Header) *refusal {
 			}
 		}
 	}
-	for pair := range strings.FieldsFuncSeq(query, func(c rune) bool { return c == '&' || c == ';' }) {
-		name, value, _ := strings.Cut(pair, "=")
-		name, value = unescape(name), unescape(value)
-		if overridesMethodIn(name, value) && !slices.Contains(r.Methods, strings.ToUpper(value)) {
-			return overridden(pair)
+	return nil
+}
+
+// judgeTrailer judges the fields behind a body: some servers take them for header fields. Those that a header field would be taken out
+// for are taken out.
+func (r *Rule) judgeTrailer(trailer http.Header) *refusal {
+	if fieldsSize(trailer) > maxTrail {
+		return &refusal{reason: BadRequest, detail: errTooLong("trailer section", maxTrail).Error()}
+	}
+	if len(r.Methods) > 0 || r.Git != "" {
+		if why := r.judgeMethodFields(trailer); why != nil {
+			return why
+		}
+	}
+	if len(r.Paths) > 0 {
+		if why := judgePathFields(trailer); why != nil {
+			return why
+		}
+	}
+	for name := range trailer {
+		if slices.Contains(hostOverrides(), spelled(name)) {
+			delete(trailer, name)
 		}
 	}
 	return nil
@@ -105,7 +140,12 @@ func (r *Rule) judgePath(raw string, header http.Header) *refusal {
 			fix: fmt.Sprintf("it allows %s; to allow this, add the path to its paths", strings.Join(r.Paths, ", ")),
 		}
 	}
-	for name := range header {
+	return judgePathFields(header)
+}
+
+// judgePathFields judges the fields that servers take the path from.
+func judgePathFields(fields http.Header) *refusal {
+	for name := range fields {
 		if overridesPath(name) {
 			return &refusal{reason: Path, detail: "path override " + name, fix: "ask for the path itself"}
 		}
