@@ -164,6 +164,7 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		defer s.busy.Unlock()
 		defer s.strict.answered()
 		s.requests++
+		s.linger.Store(0)
 	} else {
 		s.busy.RLock()
 		defer s.busy.RUnlock()
@@ -189,6 +190,7 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	default:
 		w.forward(rw, req, s, t)
 	}
+	s.linger.Store(int64(w.door.limits.Explain / 2)) // what was broken off ends at once
 }
 
 // deny answers a request that is not passed on.

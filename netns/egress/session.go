@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // role is what a connection that speaks HTTP was opened for.
@@ -41,6 +43,7 @@ type session struct {
 	busy     sync.RWMutex // held in ServeHTTP, for writing where strict is: http.Server calls it for one request after the other
 	requests int          // seen by ServeHTTP where strict is
 	met      atomic.Bool  // a request was seen
+	linger   atomic.Int64 // nanoseconds that the client gets to take an answer which came before the end of its request
 	ours     atomic.Bool  // it was the door that ended the connection
 	gone     chan struct{}
 	close    sync.Once
@@ -80,8 +83,12 @@ func (c hidden) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends TLS before the connection, so that the client can tell the end from a cut (RFC 8446 section 6.1).
+// Close ends TLS before the connection, so that the client can tell the end from a cut (RFC 8446 section 6.1). A client that still sends
+// would meet a reset, which takes the answer away from it (RFC 9112 section 9.6): it is listened to for a while.
 func (c plain) Close() error {
+	if wait := time.Duration(c.of.linger.Load()); wait > 0 && c.over() && c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(wait)) == nil {
+		_, _ = io.CopyN(io.Discard, c.strict.Conn, maxLeft)
+	}
 	if c.of.tls != nil {
 		return c.of.tls.Close() // and below it hidden
 	}

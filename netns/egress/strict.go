@@ -25,8 +25,10 @@ type strict struct {
 
 	mu      sync.Mutex
 	heads   int // messages begun
+	wholes  int // of them, given to the end
 	answers int // of them, answered
 	refused *ambiguous
+	cut     bool // the last was answered before its end
 }
 
 // state is what the next unjudged byte belongs to.
@@ -54,7 +56,7 @@ func (s *strict) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for s.pass == 0 && s.state != raw {
-		if s.state == ended {
+		if s.state == ended || s.over() {
 			return 0, io.EOF
 		}
 		judged, err := s.judge()
@@ -72,6 +74,9 @@ func (s *strict) Read(p []byte) (int, error) {
 				return 0, s.end(err)
 			}
 		}
+	}
+	if s.over() {
+		return 0, io.EOF
 	}
 	if len(s.buf) > 0 {
 		n := len(s.buf)
@@ -125,16 +130,30 @@ func (s *strict) owed() bool {
 	return s.answers < s.heads
 }
 
-// answered is told when the handler of a message is done.
+// answered is told when the handler of a message is done. If the message is not, nothing more is given: http.Server would read the rest
+// of it for the next one where a read of the body was broken off at that moment, as it does when an answer comes early.
 func (s *strict) answered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answers++
+	s.cut = s.cut || s.wholes < s.answers
+}
+
+// over says whether the last message was answered before its end.
+func (s *strict) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut
 }
 
 func (s *strict) given(n int) {
 	if s.pass > 0 {
 		s.pass -= int64(n)
+		if s.pass == 0 && (s.state == inHead || s.state == raw || s.state == ended) {
+			s.mu.Lock()
+			s.wholes++
+			s.mu.Unlock()
+		}
 	}
 	if len(s.buf) == 0 {
 		s.buf = nil // an idle connection holds no memory
