@@ -7,7 +7,7 @@ import "testing"
 // TestSoakRealSuites is the part of TestRealSuites that takes minutes.
 func TestSoakRealSuites(t *testing.T) {
 	const namespaces = "a jail has no namespaces to give away, and the test sees that"
-	realSuites(t, []string{"net/http", "os/exec", "syscall"}, []deviation{
+	realSuites(t, []string{"net", "net/http", "os/exec", "syscall"}, []deviation{
 		{"net/http.TestTransportEventTraceRealDNS", "SKIP", "a name that nobody has leads to the door, which says so: to the test a provider's trick", true},
 		{"os/exec.TestCredentialNoSetGroups", "PASS", "it asks for the caller's name, which a jail always knows and a host may not", true},
 		{"syscall.TestAmbientCapsUserns", "SKIP", namespaces, true},
