@@ -36,7 +36,7 @@ var parsers = map[string]map[string][]string{
 		"FuzzStrictJSON":    {"strictJSON"},
 		"FuzzJudgeAPI":      {"judgeAPI"},
 		"FuzzOnlyQueries":   {"onlyQueries"},
-		"FuzzFields":        {"jsonFields", "formFields", "partsBetween"},
+		"FuzzFields":        {"jsonFields", "formFields", "partFields"},
 		"FuzzCredentials":   {"credentials"},
 		"FuzzClaims":        {"disguiseClaims"},
 		"FuzzPlaceholder":   {"Placeholder"},
