@@ -124,7 +124,7 @@ func suite(t *testing.T, project, pkg string, jailed bool, run string) map[strin
 	argv := []string{"sh", "-c", `cd "$0" && "$@"; exit $?`, filepath.Join(project, "src", pkg), binary,
 		"-test.v=test2json", "-test.short", "-test.timeout=5m", "-test.run=" + run, "-test.skip=" + tooLong}
 	dirs := map[string]string{}
-	for _, name := range []string{"home", "tmp", "state", "config"} {
+	for _, name := range []string{"home", "state", "config"} {
 		dirs[name] = filepath.Join(filepath.Dir(project), name)
 		if err := os.MkdirAll(dirs[name], 0o700); err != nil {
 			t.Fatal(err)
@@ -134,11 +134,16 @@ func suite(t *testing.T, project, pkg string, jailed bool, run string) map[strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	tmp, err := os.MkdirTemp("/tmp", "suite") // as short as in a jail: a socket's path has 108 bytes (unix(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
 	if jailed {
 		argv = append([]string{os.Getenv("AGENTJAIL_BIN"), "--project", project, "--"}, argv...)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = []string{"HOME=" + dirs["home"], "TMPDIR=" + dirs["tmp"], "PATH=" + path, "LANG=C.UTF-8", "SHELL=/bin/sh",
+	cmd.Env = []string{"HOME=" + dirs["home"], "TMPDIR=" + tmp, "PATH=" + path, "LANG=C.UTF-8", "SHELL=/bin/sh",
 		"USER=tester", "LOGNAME=tester", "XDG_STATE_HOME=" + dirs["state"], "XDG_CONFIG_HOME=" + dirs["config"]}
 	cmd.Dir = project
 	var out bytes.Buffer
