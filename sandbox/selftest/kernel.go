@@ -178,9 +178,13 @@ func start(attr *syscall.SysProcAttr) error {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{Name, "nothing"}
 	cmd.SysProcAttr = attr
-	err := cmd.Run()
+	return made(cmd.Run())
+}
+
+// made gives the kernel's refusal, if that is what err is: a process that ended badly was started, in what was asked for.
+func made(err error) error {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		return nil // the kernel made what was asked for, whatever became of the process in it
+		return nil
 	}
 	return err
 }
