@@ -30,20 +30,22 @@ func TestEarlyAnswerEndsTheConnection(t *testing.T) {
 			return j, j.tls("good.example.com", 443)
 		},
 	} {
-		for _, rest := range []string{
-			"5\r\nworld\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: good.example.com\r\n\r\n",
-			"36\r\nDELETE /evil HTTP/1.1\r\nHost: good.example.com\r\nA: b\r\n\r\n\r\n0\r\n\r\n",
-			"GET /raw HTTP/1.1\r\nHost: other.example.com\n\n",
+		const chunks = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+		for _, tc := range []struct{ begun, rest string }{
+			{chunks, "5\r\nworld\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: good.example.com\r\n\r\n"},
+			{chunks, "36\r\nDELETE /evil HTTP/1.1\r\nHost: good.example.com\r\nA: b\r\n\r\n\r\n0\r\n\r\n"},
+			{chunks, "GET /raw HTTP/1.1\r\nHost: other.example.com\n\n"},
+			{"Content-Length: 60\r\n\r\nhello", "GET /evil HTTP/1.1\r\nHost: good.example.com\r\n\r\n"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				j, c := dial(t)
-				fmt.Fprintf(c, "POST /first HTTP/1.1\r\nHost: good.example.com\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+				fmt.Fprintf(c, "POST /first HTTP/1.1\r\nHost: good.example.com\r\n%s", tc.begun)
 				_ = c.SetReadDeadline(time.Now().Add(patience))
 				br := bufio.NewReader(c)
 				if res, body := readAnswer(t, br, "POST"); res.StatusCode != 200 || body != "early" {
 					t.Fatalf("%s %q", res.Status, body)
 				}
-				_, _ = io.WriteString(c, rest) // the door may have ended already
+				_, _ = io.WriteString(c, tc.rest) // the door may have ended already
 				if more, err := io.ReadAll(br); err != nil || len(more) > 0 {
 					t.Errorf("behind the answer: %q, %v", more, err)
 				}

@@ -303,13 +303,18 @@ func TestRelaysRefuseWhenTheyEnd(t *testing.T) {
 
 // TestUrgentData: what comes behind urgent data arrives, and the end is one.
 func TestUrgentData(t *testing.T) {
-	for _, end := range []bool{true, false} {
+	for i := range 4 {
+		end, up := i&1 == 0, i&2 == 0
 		r := newRelays(t)
 		b := joined(t, r)
+		from, to := b.server, b.client
+		if up {
+			from, to = to, from
+		}
 		b.answers()
 		b.asks(nil)
 		say := func(text string, flags int) {
-			raw, err := b.server.SyscallConn()
+			raw, err := from.SyscallConn()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -321,15 +326,15 @@ func TestUrgentData(t *testing.T) {
 		say("!", unix.MSG_OOB)
 		say("behind", 0)
 		if end {
-			b.server.CloseWrite()
+			from.CloseWrite()
 		}
-		_ = b.client.SetReadDeadline(time.Now().Add(patience))
+		_ = to.SetReadDeadline(time.Now().Add(patience))
 		got := make([]byte, len("before behind"))
-		if n, err := io.ReadFull(b.client, got); err != nil || string(got) != "before behind" {
+		if n, err := io.ReadFull(to, got); err != nil || string(got) != "before behind" {
 			t.Errorf("%q, %v", got[:n], err)
 		}
 		if end {
-			if _, err := b.client.Read(got); err != io.EOF {
+			if _, err := to.Read(got); err != io.EOF {
 				t.Errorf("behind the end: %v", err)
 			}
 		}
