@@ -14,9 +14,9 @@ GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-# netgo, osusergo: a static glibc must not load name service modules at run time. The other tags leave out what libcontainer
-# and urfave/cli bring along and agentjail never uses.
-TAGS    := netgo osusergo runc_nocriu urfave_cli_no_docs urfave_cli_no_suggest
+# netgo, osusergo: a static glibc must not load name service modules at run time. The other tags leave out what
+# urfave/cli brings along and agentjail never uses.
+TAGS    := netgo osusergo urfave_cli_no_docs urfave_cli_no_suggest
 LDFLAGS := -s -w -linkmode external -extldflags -static
 # git refuses to read a checkout of somebody else's, and go build then stops unless told not to ask.
 VCS     := $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)

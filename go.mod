@@ -8,13 +8,10 @@ require (
 	github.com/godbus/dbus/v5 v5.2.4 // limits: a scope of the user's systemd
 	github.com/google/go-cmp v0.7.0 // tests: differences
 	github.com/moby/profiles/seccomp v0.2.3 // tests: the system calls that Docker allows
-	github.com/opencontainers/cgroups v0.1.0 // libcontainer's configuration names its type
-	github.com/opencontainers/runc v1.5.2 // libcontainer: namespaces, pivot_root, PID 1
 	github.com/opencontainers/runtime-spec v1.3.0 // tests: the types of moby's profile
 	github.com/pelletier/go-toml/v2 v2.4.3 // profiles
 	github.com/rogpeppe/go-internal v1.16.0 // tests: txtar scripts
 	github.com/seccomp/libseccomp-golang v0.12.0 // the system-call filter
-	github.com/sirupsen/logrus v1.9.4 // silences libcontainer's logger
 	github.com/urfave/cli/v2 v2.27.7 // the command line
 	github.com/vishvananda/netlink v1.3.1 // the cable, addresses, routes
 	github.com/zalando/go-keyring v0.2.8 // Secret Service: where desktops keep passwords (sandbox/source.go)
@@ -26,21 +23,9 @@ require (
 )
 
 require (
-	cyphar.com/go-pathrs v0.2.6 // indirect
 	github.com/BurntSushi/toml v1.5.0 // indirect
-	github.com/aperturerobotics/protobuf-go-lite v0.14.0 // indirect
-	github.com/checkpoint-restore/go-criu/v8 v8.3.0 // indirect
-	github.com/containerd/console v1.0.5 // indirect
-	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
-	github.com/cyphar/filepath-securejoin v0.7.0 // indirect
 	github.com/danieljoos/wincred v1.2.3 // indirect
-	github.com/moby/sys/capability v0.4.0 // indirect
-	github.com/moby/sys/mountinfo v0.7.2 // indirect
-	github.com/moby/sys/user v0.4.0 // indirect
-	github.com/moby/sys/userns v0.2.1 // indirect
-	github.com/mrunalp/fileutils v0.5.1 // indirect
-	github.com/opencontainers/selinux v1.13.1 // indirect
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/vishvananda/netns v0.0.5 // indirect
 	github.com/xrash/smetrics v0.0.0-20240521201337-686a1a2994c1 // indirect

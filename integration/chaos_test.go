@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fell kills one process of a run at each of its steps: fell WHO HOW N CMD..., where WHO is launcher, gateway, stage (libcontainer's own
-// processes), init or command, and HOW is kill, or stop: SIGSTOP and, when all others wait for it or have gone on without it, SIGKILL.
+// fell kills one process of a run at each of its steps: fell WHO HOW N CMD..., where WHO is launcher, gateway, stage (what becomes
+// init), init or command, and HOW is kill, or stop: SIGSTOP and, when all others wait for it or have gone on without it, SIGKILL.
 //
 // A first run shows which steps WHO takes, as the system calls that change something outside of itself; then each of N further runs
 // ends at another of them, just before it is done. CMD is agentjail's; its command waits for the end of its input, which does not come when
@@ -89,7 +89,7 @@ const waiting = ^uint64(0)
 
 // steps are the system calls that another process, the file system or the kernel's idea of a process can tell of.
 var steps = map[uint64]string{
-	unix.SYS_CLONE: "clone", unix.SYS_CLONE3: "clone3", unix.SYS_EXECVE: "execve", unix.SYS_EXIT_GROUP: "exit_group", unix.SYS_WAITID: "waitid",
+	unix.SYS_CLONE: "clone", unix.SYS_CLONE3: "clone3", unix.SYS_EXECVE: "execve", unix.SYS_EXECVEAT: "execveat", unix.SYS_KEYCTL: "keyctl", unix.SYS_SETGROUPS: "setgroups", unix.SYS_EXIT_GROUP: "exit_group", unix.SYS_WAITID: "waitid",
 	unix.SYS_WAIT4: "wait4", unix.SYS_KILL: "kill", unix.SYS_UNSHARE: "unshare", unix.SYS_SETNS: "setns", unix.SYS_MOUNT: "mount",
 	unix.SYS_UMOUNT2: "umount2", unix.SYS_OPEN_TREE: "open_tree", unix.SYS_MOVE_MOUNT: "move_mount", unix.SYS_MOUNT_SETATTR: "mount_setattr",
 	unix.SYS_PIVOT_ROOT: "pivot_root", unix.SYS_FSOPEN: "fsopen", unix.SYS_FSMOUNT: "fsmount", unix.SYS_SOCKETPAIR: "socketpair",
@@ -227,8 +227,8 @@ func (f *felled) reached(t *tracer, process int, number uint64) {
 		return
 	}
 	f.victim, t.call = process, nil
-	goOn := func(*tracer) { f.input.Close() } // nobody misses a stage that has done its work, nor the janitor
-	if f.who != stage && f.who != other {
+	goOn := func(*tracer) { f.input.Close() } // nobody misses the janitor
+	if f.who != other {
 		goOn = nil
 	}
 	if !f.stop {

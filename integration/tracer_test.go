@@ -27,7 +27,7 @@ type tracer struct {
 	idle   func(t *tracer)                                    // called once when nobody has anything to do
 }
 
-// The processes of a run, in the order of their births. stages are libcontainer's, until one of them has become our init.
+// The processes of a run, in the order of their births. A stage is the child of the gateway's that becomes init.
 const (
 	launcher = "launcher"
 	gateway  = "gateway"
@@ -169,7 +169,7 @@ func (t *tracer) meet(pid int) {
 	if t.roles[process] != "" {
 		return
 	}
-	role := map[string]string{gateway: stage, stage: stage, initRole: inside, inside: inside}[t.roles[parent]]
+	role := map[string]string{gateway: stage, initRole: inside, inside: inside}[t.roles[parent]]
 	if t.roles[parent] == launcher {
 		role = other
 		if len(nsPids(pid)) > len(nsPids(t.root)) {

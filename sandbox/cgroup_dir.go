@@ -23,8 +23,8 @@ type cgroupDir struct {
 	controllers []string
 }
 
-// ownTasks is how many of the tasks that a cgroup counts may be agentjail's own: the threads of the gateway, of init and of
-// libcontainer between them. They come on top of the limit, or a small one would stop the launch.
+// ownTasks is how many of the tasks that a cgroup counts may be agentjail's own: the threads of the gateway, and
+// init. They come on top of the limit, or a small one would stop the launch.
 const ownTasks = 32
 
 // cpuPeriod is the kernel's default, in µs, over which cpus are counted.
@@ -206,7 +206,7 @@ func procs(dir string) (pids []int) {
 	return pids
 }
 
-// subdirs lists the directories below dir, deepest first: libcontainer may have made some for its own use.
+// subdirs lists the directories below dir, deepest first.
 func subdirs(dir string) (dirs []string, err error) {
 	err = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {

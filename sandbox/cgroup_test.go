@@ -244,7 +244,7 @@ func TestJanitorKillsWhatIsLeft(t *testing.T) {
 	if err := errors.Join(cmd.Start(), c.Add(cmd.Process.Pid)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(c.dirs[0].path+"/nested", 0o755); err != nil { // as libcontainer does
+	if err := os.Mkdir(c.dirs[0].path+"/nested", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.janitor.dismiss(); err != nil {

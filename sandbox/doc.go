@@ -15,7 +15,7 @@
 // # Processes and namespaces
 //
 //	host's namespaces            U0 + N0 + own mounts, pids    jail: mnt pid ipc uts cgroup N1, all owned by U0
-//	┌──────────────────┐ clone   ┌─────────────────────┐ libcontainer ┌──────────────────────────────────────┐
+//	┌──────────────────┐ clone   ┌─────────────────────┐     clone    ┌──────────────────────────────────────┐
 //	│ launcher         │ ──────► │ gateway             │ ───────────► │ init, PID 1 ──── U1 ──► command      │
 //	│  door: dials out │ ◄────── │  gw0 198.18.0.1 ◄───┼──── veth ────┼─ eth0 198.18.0.2                     │
 //	│  pty relay       │ sockets │  sockets born in N0 │              │  the caller's uid, no capability     │
@@ -23,10 +23,10 @@
 //
 // The launcher clones the gateway with a user namespace U0 that maps its 0 to the caller's one id: no setuid helper, no
 // /etc/subuid. The gateway makes the file tree on a tmpfs that only its mount namespace has, the cable and the door's sockets,
-// and starts init through libcontainer (container.go, the one file that knows it). init is root of U0 with CAP_SETFCAP alone;
-// it needs that to map the command's id into a second user namespace U1 (spawn.c), and shares no user namespace with the
-// command, so the command can neither trace it nor look into it. U0 allows that one child namespace and no other
-// (user.max_user_namespaces), so the command can make none.
+// and starts init in the jail's namespaces (container.go). init is root of U0 with CAP_SETFCAP alone; it needs that to map the
+// command's id into a second user namespace U1 (spawn.c), and shares no user namespace with the command, so the command can
+// neither trace it nor look into it. U0 allows that one child namespace and no other (user.max_user_namespaces), so the command
+// can make none.
 //
 // # Order of acts
 //
@@ -47,8 +47,8 @@
 //  9. The tree is made, protected paths last: a read-only bind below a directory that can be renamed protects nothing, so each
 //     ancestor is pinned first.
 //  10. U0's own limit on user namespaces is set after U0 is in use and before anything untrusted runs.
-//  11. libcontainer makes the remaining namespaces, mounts /proc and the message queues in them, pivots, makes the root read-only
-//     and executes init from a descriptor: our binary has no name in the jail. The gateway then begins to guard the protecting mounts;
+//  11. One clone(2) makes the remaining namespaces; the child mounts /proc and the message queues in them, makes the root read-only, pivots,
+//     drops every capability but one and executes init from a descriptor: our binary has no name in the jail. The gateway then begins to guard the protecting mounts;
 //     its first look puts back what was lifted since they were made, and where it cannot stand the jail ends.
 //  12. init clones the command into U1, writes its maps, sets its resource limits; the child drops every capability, sets
 //     no_new_privs, loads the filter and executes. The filter meets nothing but the command.

@@ -37,7 +37,6 @@ func Doctor(ctx context.Context, h *Host) []Check {
 	defer runtime.UnlockOSThread()
 	d := &doctor{host: h, id: identityHere(h)}
 	_ = d.kernel() && d.namespaces(ctx) && d.chain(ctx)
-	d.memfd()
 	if d.id.IDMap {
 		d.idMap(ctx)
 	}
@@ -135,19 +134,6 @@ func (d *doctor) chain(ctx context.Context) bool {
 		return d.result(last, "the step after this one", err)
 	}
 	return ok
-}
-
-// memfd tries what libcontainer falls back to where it cannot mount an overlay to protect our binary (CVE-2019-5736).
-func (d *doctor) memfd() {
-	fd, err := unix.MemfdCreate("agentjail", unix.MFD_CLOEXEC|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
-		fd, err = unix.MemfdCreate("agentjail", unix.MFD_CLOEXEC)
-	}
-	if err == nil {
-		unix.Close(fd)
-	}
-	d.result(StepContainer, "memfd_create(MFD_EXEC)", err)
-	d.optional()
 }
 
 // idMap tries to show the working directory to a user namespace as its own: what root's project needs to be worked on by another uid.

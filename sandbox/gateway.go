@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -104,7 +103,7 @@ func (g *gateway) act(m *message) error {
 		return &Error{Step: StepUserNamespace, Err: err}
 	}
 	spareThreads()
-	if g.jail, err = startContainer(s, stdio, initSock, exe, g.link.Path()); err != nil {
+	if g.jail, err = startContainer(s, stdio, initSock, exe, g.link.File()); err != nil {
 		return &Error{Step: StepContainer, Err: err}
 	}
 	for _, f := range files[:5] {
@@ -114,10 +113,10 @@ func (g *gateway) act(m *message) error {
 	if err := startGuard(g.channel, tree, g.jail); err != nil {
 		return &Error{Step: StepRoot, Err: err}
 	}
-	// libcontainer has no end of the socket either: the launcher's silence is seen by reading.
+	// init has no end of the socket either: the launcher's silence is seen by reading.
 	go func() {
 		if _, err := g.channel.receive(); err != nil {
-			os.Exit(exitFailed)
+			unix.Exit(exitFailed)
 		}
 	}()
 	return nil
@@ -143,17 +142,13 @@ func halfInotify() error {
 
 // startGuard keeps the protecting mounts of a jail in place beside what follows. A jail whose protection cannot be kept ends.
 func startGuard(c *channel, tree *assembler, jail *container) error {
-	pid, err := jail.pid()
-	if err != nil {
-		return err
-	}
-	g, err := newGuard(tree, pid)
+	g, err := newGuard(tree, jail.pid)
 	if err != nil || g == nil {
 		return err
 	}
 	go func() {
 		c.send(failed(StepRoot, g.keep()))
-		os.Exit(exitFailed)
+		unix.Exit(exitFailed)
 	}()
 	return nil
 }
@@ -195,7 +190,7 @@ func (g *gateway) sockets(ports []uint16) error {
 	return nil
 }
 
-// gatewayMounts cuts the host's mounts off and mounts a /proc of our own PID namespace: libcontainer looks processes up there.
+// gatewayMounts cuts the host's mounts off and mounts a /proc of our own PID namespace: the guard looks init up there.
 func gatewayMounts() error {
 	// The host's mounts stop reaching us, and ours never reached it.
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
@@ -203,11 +198,6 @@ func gatewayMounts() error {
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return &Error{Step: StepProc, Err: fmt.Errorf("mount /proc: %w", err)}
-	}
-	// Limits are the launcher's affair. With host uid 0 libcontainer could make cgroups of its own, which nobody would remove.
-	err := unix.MountSetattr(unix.AT_FDCWD, "/sys/fs/cgroup", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
-	if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) { // none here, or no mount
-		return &Error{Step: StepMountNamespace, Err: fmt.Errorf("make /sys/fs/cgroup read-only: %w", err)}
 	}
 	return nil
 }
@@ -233,7 +223,7 @@ func gatewayRoot(s *gatewayStart, trees []*os.File) (*assembler, error) {
 	if err := unix.Mount("agentjail", privateDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
 		return nil, act("mount a private tmpfs", err)
 	}
-	for _, dir := range []string{rootDir, stateDir, overDir} {
+	for _, dir := range []string{rootDir, overDir} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return nil, act("private tmpfs", err)
 		}

@@ -102,9 +102,6 @@ func dying(pid int) bool {
 	}
 }
 
-// pid is init's, as this process sees it.
-func (c *container) pid() (int, error) { return c.process.Pid() }
-
 // keep puts back what is lifted. It returns only when it cannot go on, and then the jail must not either.
 func (g *guard) keep() error {
 	// The thread is the jail's file system's from here on, and ends with this goroutine. setns(2) wants it to share its root and

@@ -22,7 +22,7 @@ import (
 //	   │  gatewayStart + fds ────► │                             │   the acts to do: mounts, ports; stdio, init's end of the pair
 //	   │  gatewayTrees + fds ────► │                             │   from a launcher of uid 0: the binds' sources
 //	   │ ◄──────── gatewaySockets  │                             │   the door's listeners, born in N0
-//	   │                           │ ── libcontainer: clone ───► │
+//	   │                           │ ────────── clone ─────────► │
 //	   │ ◄───────────────────────────────────────────────────────┤   init.go
 //	   │ ◄──────── gatewayGone     │ ◄──────── wait(2) ───────── ╵
 //

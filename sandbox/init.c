@@ -16,7 +16,7 @@
 #include "init.h"
 #include "spawn.h"
 
-enum { LAUNCHER = 3 }; // the descriptor of our socket; 4 is our own binary
+enum { LAUNCHER = 3 }; // the descriptor of our socket
 
 // tell sends an event, with a descriptor unless it is -1. A launcher that is gone is noticed by reading.
 static void tell(uint32_t kind, int a, int b, int fd) {
@@ -101,7 +101,7 @@ static int terminal(const struct init_start *s) {
 		give_up(SPAWN_TERMINAL);
 	if ((slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0)
 		give_up(SPAWN_TERMINAL);
-	if (ioctl(slave, TIOCSCTTY, 0) < 0) // libcontainer has made us a session leader
+	if (ioctl(slave, TIOCSCTTY, 0) < 0) // container.c has made us a session leader
 		give_up(SPAWN_TERMINAL);
 	tell(INIT_TERMINAL, 0, 0, master);
 	close(master);
@@ -170,7 +170,6 @@ static void reap(int command) {
 __attribute__((constructor)) static void agentjail_init(void) {
 	if (getpid() != 1 || !getenv(INIT_ENV))
 		return;
-	close(4);
 	fcntl(LAUNCHER, F_SETFD, FD_CLOEXEC);
 	// No core of a process that holds the launcher's socket; and the command may not attach anyway (other user namespace).
 	setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});

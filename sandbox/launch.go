@@ -162,7 +162,7 @@ func (r *run) openDoor() error {
 	return nil
 }
 
-// startCommand tells init what to run. init reads it when libcontainer has started it.
+// startCommand tells init what to run. init reads it when the gateway has started it.
 func (r *run) startCommand() error {
 	if b := r.begin(); b.err != nil {
 		return noRecord(b.err)

@@ -22,8 +22,8 @@ type gatewayProcess struct {
 }
 
 // startGateway clones the gateway into U0, N0, a mount namespace and a PID namespace around the jail's own. The last is what makes its
-// death the end of everything at any moment: a process of libcontainer's, half way through its clones, has no parent-death signal
-// and may wait for ever on a FIFO that a dead gateway will not open. U0 maps its 0 to one id of the host: the caller's own, which
+// death the end of everything at any moment: a parent-death signal is asked for by
+// the one that is to get it, and what the gateway has started may not have come so far. U0 maps its 0 to one id of the host: the caller's own, which
 // needs no privilege and no /etc/subuid, or the one that a launcher started by uid 0 prefers.
 func startGateway(id Identity, h *Host, door bool) (*gatewayProcess, error) {
 	ours, theirs, err := newChannel()

@@ -57,7 +57,14 @@ func baseTree(t *tree, f Files, id Identity, memory int64) error {
 		dev := "/dev/" + name
 		t.add(Mount{Kind: KindBind, Source: dev, Target: dev, Dev: true, NoExec: true, Why: "a device without state"})
 	}
-	// /dev/fd, stdin, stdout, stderr and ptmx are links that libcontainer makes in every root.
+	for i, name := range []string{"fd", "stdin", "stdout", "stderr"} {
+		source := "/proc/self/fd"
+		if i > 0 {
+			source += "/" + strconv.Itoa(i-1)
+		}
+		t.add(Mount{Kind: KindSymlink, Source: source, Target: "/dev/" + name, Why: "a process's own descriptors"})
+	}
+	t.add(Mount{Kind: KindSymlink, Source: "pts/ptmx", Target: "/dev/ptmx", Why: "the jail's own terminals"})
 	return nil
 }
 

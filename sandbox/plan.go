@@ -97,8 +97,8 @@ const (
 	KindSymlink = "symlink" // Target points to Source
 	KindMask    = "mask"    // an empty unreadable file or directory bound over Target, which exists
 	KindDevpts  = "devpts"  // the jail's own terminals
-	KindProc    = "proc"    // made by libcontainer in the jail's PID namespace
-	KindMqueue  = "mqueue"  // made by libcontainer in the jail's IPC namespace
+	KindProc    = "proc"    // made by container.c in the jail's PID namespace
+	KindMqueue  = "mqueue"  // made by container.c in the jail's IPC namespace
 	KindPin     = "pin"     // Target bound onto itself, so that rename(2) of it gives EBUSY
 )
 

@@ -87,7 +87,7 @@ func (p *prober) try(step, call string, err error) {
 	}
 }
 
-// gateway does what the gateway does between its clone and libcontainer's.
+// gateway does what the gateway does between its clone and the jail's.
 func (p *prober) gateway() {
 	p.try(StepMountNamespace, "mount(MS_PRIVATE) /", unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""))
 	p.try(StepProc, "mount(proc) /proc", mountProc())
@@ -124,7 +124,7 @@ func (p *prober) next(step, call string, cmd *exec.Cmd) {
 	p.must(step, call, cmd.Run())
 }
 
-// jail does what libcontainer and init do in the jail's namespaces.
+// jail does what container.c and init do in the jail's namespaces.
 func (p *prober) jail() {
 	p.try(StepProc, "mount(proc) /proc in the jail", mountProc())
 	for _, dir := range []string{"/mqueue", "/pts"} {

@@ -11,17 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The jail's file tree is made by us, on descriptors, and libcontainer only pivots into it. Every source is opened once, with no
+// The jail's file tree is made by us, on descriptors, and container.c only pivots into it. Every source is opened once, with no
 // symbolic link followed, before anything is mounted; every target is walked to inside the new root, with no link followed
 // either (openat2(2), RESOLVE_NO_SYMLINKS). So a path that is swapped for a link between plan and act, or by a second jail in the
-// same project, ends the run instead of moving a mount. libcontainer's own mounts take paths, and there are fewer system calls
-// this way: measured, 40 mounts in 1.1 ms against 2.0 ms for 16.
+// same project, ends the run instead of moving a mount. There are fewer system calls this way, too:
+// measured, 40 mounts in 1.1 ms against 2.0 ms for 16 by path.
 
 // rootDir lies on a private tmpfs that the gateway mounts over a directory that every system has; see gateway.go.
 const (
 	privateDir = "/tmp"
 	rootDir    = privateDir + "/root"
-	stateDir   = privateDir + "/state"
 	overDir    = privateDir + "/over"
 )
 
@@ -105,7 +104,7 @@ func (a *assembler) openSources() error {
 	return nil
 }
 
-// assemble makes each mount in order. What libcontainer mounts itself (proc, mqueue) gets its mount point here.
+// assemble makes each mount in order. What container.c mounts (proc, mqueue) gets its mount point here.
 func (a *assembler) assemble() error {
 	var err error
 	a.root, err = unix.Open(rootDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -11,7 +11,7 @@ const (
 	StepNetwork        = "network"         // N0, N1, the cable, the door's sockets
 	StepHandshake      = "handshake"       // launcher, gateway and init talk
 	StepRoot           = "root"            // the jail's file tree
-	StepContainer      = "container"       // libcontainer's namespaces
+	StepContainer      = "container"       // the jail's namespaces
 	StepProc           = "proc"            // the jail's own /proc
 	StepInit           = "init"            // our PID 1
 	StepSeccomp        = "seccomp"         // the system-call filter

@@ -18,7 +18,7 @@ import (
 //go:generate go run github.com/cpuguy83/go-md2man/v2 -in agentjail.1.md -out agentjail.1
 
 func main() {
-	// The same binary is also the gateway, libcontainer's first process and the jail's init; for those Reexec does not return.
+	// The same binary is also the gateway and the jail's init; for those Reexec does not return.
 	sandbox.Reexec()
 	selftest.Reexec() // and, under another name, the command of selftest's jails
 	signals := sandbox.CatchSignals()

@@ -81,7 +81,7 @@ func versionOf(info *debug.BuildInfo) build {
 	b.Modules = map[string]string{}
 	for _, m := range info.Deps {
 		switch m.Path {
-		case "github.com/opencontainers/runc", "github.com/seccomp/libseccomp-golang", "github.com/vishvananda/netlink":
+		case "github.com/seccomp/libseccomp-golang", "github.com/vishvananda/netlink":
 			b.Modules[m.Path] = m.Version
 		}
 	}
