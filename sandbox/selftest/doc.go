@@ -2,7 +2,7 @@
 //
 // [Run] makes throwaway jails with the running binary, this kernel and the user's profile, and has acts tried in them that must not
 // succeed: the catalogue (catalogue.go and the file of each area). Nothing is needed for it but the binary: an attempt is a function of
-// ours, and the jail's command is a copy of the binary that [Reexec] recognizes by its name.
+// ours, and the jail's command is a copy of the binary that [Reexec] recognizes by its name and its job.
 //
 // # What an attempt proves
 //

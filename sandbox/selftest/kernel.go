@@ -176,7 +176,7 @@ func kernelAttempts() []attempt {
 // start runs this binary, which ends at once, in namespaces of its own.
 func start(attr *syscall.SysProcAttr) error {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{Name, "nothing"}
+	cmd.Args = []string{Name, roleNothing, "{}"}
 	cmd.SysProcAttr = attr
 	return made(cmd.Run())
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Name is what the copy of the binary is called that runs attempts; [Reexec] knows itself by it.
+// Name is what the copy of the binary is called that runs attempts; [Reexec] knows itself by it, by a role and by a job.
 const Name = "agentjail-selftest"
 
 // The roles of that copy, its first argument. A runner's job is the second.
@@ -32,6 +33,7 @@ const (
 	roleAttempt   = "attempt"   // one attempt of any of them
 	roleBystander = "bystander"
 	roleJanitor   = "janitor"
+	roleNothing   = "nothing" // to have been started is all
 )
 
 // attemptTime is what one attempt may take.
@@ -55,26 +57,33 @@ type line struct {
 
 // Reexec does the work of a runner, an attempt or the bystander when this process is one, and then does not return.
 func Reexec() {
-	if len(os.Args) < 2 || filepath.Base(os.Args[0]) != Name {
+	j, ok := ours(os.Args)
+	if !ok {
 		return
 	}
-	var j job
-	var err error
-	if len(os.Args) > 2 { // else it is enough to have been started
-		if err = json.Unmarshal([]byte(os.Args[2]), &j); err == nil {
-			err = act(os.Args[1], &j)
-		}
-	}
-	if err != nil {
+	if err := act(os.Args[1], j); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		unix.Exit(1)
 	}
 	unix.Exit(0) // exit_group(2) itself: there is nothing to flush, and under the race detector os.Exit takes a second
 }
 
+// ours gives the job of a process that is part of a test. The name alone says nothing: a user may have given it to the binary, and then
+// means the command line.
+func ours(args []string) (*job, bool) {
+	roles := []string{roleAttack, roleOther, roleOutside, roleNamespace, roleAttempt, roleBystander, roleJanitor, roleNothing}
+	if len(args) != 3 || filepath.Base(args[0]) != Name || !slices.Contains(roles, args[1]) {
+		return nil, false
+	}
+	j := new(job)
+	return j, json.Unmarshal([]byte(args[2]), j) == nil
+}
+
 func act(role string, j *job) error {
 	out := json.NewEncoder(os.Stdout)
 	switch role {
+	case roleNothing:
+		return nil
 	case roleAttempt:
 		return out.Encode(try(j))
 	case roleBystander:
