@@ -111,12 +111,13 @@ func (r *running) know(o session, launcher int) error {
 		return err
 	}
 	o.Runner.PID = runner
-	records, err := filepath.Glob(filepath.Join(r.shared.State, "agentjail/sessions/*"))
+	sessions := filepath.Join(r.shared.State, "agentjail/sessions")
+	records, err := os.ReadDir(sessions)
 	if err != nil {
 		return err
 	}
 	if len(records) > 0 {
-		o.Record = records[0]
+		o.Record = filepath.Join(sessions, records[0].Name())
 	}
 	r.shared.Other = o
 	return nil

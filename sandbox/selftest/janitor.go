@@ -112,8 +112,10 @@ func outlive(dir string) {
 	}
 }
 
-// mentioner finds a process with the directory on its command line; 0: there is none.
+// mentioner finds a process with the directory on its command line, by its last name, which is random: the rest is written in other ways, in a
+// job say. 0: there is none.
 func mentioner(dir string) int {
+	dir = filepath.Base(dir)
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0

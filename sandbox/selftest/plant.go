@@ -10,6 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // ground is the directory of a run and what is planted beside it.
@@ -43,20 +47,24 @@ func (g *ground) plant() (err error) {
 		return err
 	}
 	g.undo.add(j.dismiss)
-	g.dir = filepath.Join(os.TempDir(), Name+"-"+rand.Text())
+	temp, err := temporary()
+	if err != nil {
+		return err
+	}
+	g.dir = filepath.Join(temp, Name+"-"+rand.Text())
 	if err := j.told(planted{Dir: g.dir}); err != nil {
 		return err
 	}
 	if err := os.Mkdir(g.dir, 0o700); err != nil {
-		return err
+		return noPlace(err, "set TMPDIR to a directory that you may write to")
 	}
 	g.undo.add(func() { os.RemoveAll(g.dir) })
-	if g.dir, err = filepath.EvalSymlinks(g.dir); err != nil {
-		return err
-	}
 	g.program = filepath.Join(g.dir, Name)
 	if err := copySelf(g.program); err != nil {
-		return err
+		return noPlace(err, "set TMPDIR to a directory with room for a copy of this binary")
+	}
+	if err := unix.Access(g.program, unix.X_OK); err != nil { // the mount's doing: mount(8), "noexec"
+		return noPlace(fmt.Errorf("execute %s: %w", g.program, err), "set TMPDIR to a directory that is not on a file system mounted noexec")
 	}
 	word := rand.Text()
 	t := &g.shared
@@ -81,7 +89,7 @@ func (g *ground) plant() (err error) {
 			return err
 		}
 	}
-	for into, dir := range map[*string]string{&t.Temp: os.TempDir(), &t.VarTemp: "/var/tmp", &t.Shm: "/dev/shm"} {
+	for into, dir := range map[*string]string{&t.Temp: temp, &t.VarTemp: "/var/tmp", &t.Shm: "/dev/shm"} {
 		*into = filepath.Join(dir, Name+"-"+word)
 		if err := j.told(planted{File: *into}); err != nil {
 			return err
@@ -111,6 +119,25 @@ func (g *ground) plant() (err error) {
 	}
 	return g.serve()
 }
+
+// temporary is the directory in which all lies that is planted: TMPDIR, by a name that a profile and a job can hold.
+func temporary() (string, error) {
+	dir, err := filepath.Abs(os.TempDir())
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return "", noPlace(err, "set TMPDIR to a directory of yours")
+	}
+	if !utf8.ValidString(dir) || strings.ContainsFunc(dir, unicode.IsControl) {
+		return "", noPlace(fmt.Errorf("%q: no profile can name a path in it", dir),
+			"set TMPDIR to a directory without control characters in its name, in UTF-8")
+	}
+	return dir, nil
+}
+
+// noPlace is the error of a temporary directory that is of no use.
+func noPlace(err error, hint string) error { return &Error{fmt.Errorf("TMPDIR: %w", err), hint} }
 
 // tree makes a home with a project in it.
 func (g *ground) tree(side, token string) error {
@@ -168,6 +195,12 @@ func (g *ground) serve() error {
 		return err
 	}
 	t.TCP, t.Port = web.String(), web.(*net.TCPAddr).Port
+	// One can listen on a device that is down, as in a network namespace that nobody has set up (unshare -n); nobody can connect then.
+	up, err := net.DialTimeout("tcp4", t.TCP, dialTime)
+	if err != nil {
+		return &Error{fmt.Errorf("the loopback device, on which the test has its servers: %w", err), "ip link set lo up"}
+	}
+	up.Close()
 	if _, err := g.server.listen("tcp4", fmt.Sprintf("127.8.8.8:%d", t.Port), nil); err != nil {
 		return err
 	}
@@ -204,8 +237,9 @@ func (g *ground) serve() error {
 	for _, host := range []string{tunnelHost, inspectHost, keyedHost} {
 		t.Direct[host+":443"] = secure.String()
 	}
+	ca := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(g.ca) // TOML's basic strings
 	for side, more := range map[string]string{roleAttack: attackProfile, roleOther: otherProfile} {
-		text := fmt.Sprintf(doorProfile+more, t.TCP, secure.String(), g.ca)
+		text := fmt.Sprintf(doorProfile+more, t.TCP, secure.String(), ca)
 		if err := os.WriteFile(filepath.Join(g.dir, side+".toml"), []byte(text), 0o600); err != nil {
 			return err
 		}

@@ -111,7 +111,7 @@ func (r *running) everything(ctx context.Context) error {
 		all.Go(func() { failures[i] = r.batch(ctx, b) })
 	}
 	all.Wait()
-	return errors.Join(failures...)
+	return once(failures)
 }
 
 // batch runs a runner to its end.
@@ -148,41 +148,80 @@ func (r *running) batch(ctx context.Context, b batch) error {
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return err
+	if err = cmd.Start(); err == nil {
+		r.collect(json.NewDecoder(out), b)
+		err = cmd.Wait()
 	}
-	r.collect(json.NewDecoder(out), b)
-	err = cmd.Wait()
-	if r.count(b) == 0 && len(b.names) > 0 && b.side == roleAttack {
-		return failed(err, said)
+	if r.count(b) == 0 && len(b.names) > 0 {
+		if b.side == roleAttack {
+			return failed(err, said)
+		}
+		r.silent(b, err, said)
 	}
 	return nil // what has not been answered is inconclusive
 }
 
-// Error is a jail that did not start.
+// Error is a test that could not be made: a jail did not start, or there is no place for it.
 type Error struct {
 	Err  error
-	Hint string // what the launcher advised
+	Hint string // what to do about it, where somebody knows; the launcher's advice is kept
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
-// failed is the error of a runner that said nothing: what its launcher said instead.
+// failed is the error of a runner that gave no answer: what its launcher said instead, or else the first words of its own.
 func failed(err error, said *bytes.Buffer) error {
-	e := &Error{Err: fmt.Errorf("the jail did not start: %w", err)}
 	if err == nil {
-		e.Err = errors.New("the jail's command ended without an answer")
+		err = errors.New("it ended without an answer")
 	}
+	var whys, hints, own, rest []string
+	last := &own
 	for l := range strings.Lines(said.String()) {
-		text := strings.TrimPrefix(strings.TrimSpace(l), "agentjail: ")
-		if why, ok := strings.CutPrefix(text, "error: "); ok {
-			e.Err = errors.New(why)
-		} else if hint, ok := strings.CutPrefix(text, "hint: "); ok {
-			e.Hint = hint
+		l = strings.TrimRight(l, "\r\n")
+		text, ui := strings.CutPrefix(l, "agentjail: ")
+		if why, ok := strings.CutPrefix(text, "error: "); ui && ok {
+			last, text = &whys, why
+		} else if hint, ok := strings.CutPrefix(text, "hint: "); ui && ok {
+			last, text = &hints, hint
+		} else if ui && !strings.HasPrefix(text, " ") { // else more of the text above, in a column under it
+			last = &rest
+		} else if !ui {
+			last = &own
+		}
+		if text = strings.TrimSpace(text); text != "" {
+			*last = append(*last, text)
 		}
 	}
+	e := &Error{Err: fmt.Errorf("the jail did not start: %w", err), Hint: strings.Join(hints, "\n")}
+	switch {
+	case len(whys) > 0:
+		e.Err = errors.New(strings.Join(whys, "\n"))
+	case len(own) > 0:
+		e.Err = fmt.Errorf("the jail's command: %s: %w", own[0], err)
+	}
 	return e
+}
+
+// once drops errors that say what one before them says: the same cause ends several runners.
+func once(all []error) error {
+	var different []error
+	for _, err := range all {
+		if err != nil && !slices.ContainsFunc(different, func(e error) bool { return e.Error() == err.Error() }) {
+			different = append(different, err)
+		}
+	}
+	return errors.Join(different...)
+}
+
+// silent notes why the runner of controls gave no answer: nobody knows what would have come of them.
+func (r *running) silent(b batch, err error, said *bytes.Buffer) {
+	why := failed(err, said)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range b.names {
+		r.answers[b.side][name] = line{Name: name, Unready: true, Error: oneLine(why)}
+	}
 }
 
 // collect keeps a runner's answers until it has no more.

@@ -121,7 +121,8 @@ func TestJanitor(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := target{ShmKey: 1<<29 + os.Getpid(), MsgKey: 1<<29 + os.Getpid(), SemaphKey: 1<<29 + os.Getpid(), Queue: Name + "-" + rand.Text()}
-	for _, p := range []planted{{Dir: filepath.Join(dir, "a")}, {File: filepath.Join(dir, "b")}, {Shm: g.ShmKey}, {Sem: g.SemaphKey}, {Msg: g.MsgKey},
+	planting := filepath.Join(dir, Name+"-"+rand.Text())
+	for _, p := range []planted{{Dir: planting}, {File: filepath.Join(dir, "b")}, {Shm: g.ShmKey}, {Sem: g.SemaphKey}, {Msg: g.MsgKey},
 		{Queue: g.Queue}, {File: filepath.Join(dir, "never made")}} {
 		if err := w.told(p); err != nil {
 			t.Fatal(err)
@@ -129,7 +130,7 @@ func TestJanitor(t *testing.T) {
 	}
 	var forgotten cleanups // a killed process undoes nothing
 	for _, err := range []error{makeSegment(g.ShmKey, "token", &forgotten), makeQueue(g.Queue, &forgotten), makeIPC(&g, &forgotten),
-		put(filepath.Join(dir, "a/b/c"), ""), put(filepath.Join(dir, "b"), "")} {
+		put(filepath.Join(planting, "b/c"), ""), put(filepath.Join(dir, "b"), "")} {
 		if err != nil {
 			t.Error(err)
 		}
