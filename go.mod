@@ -16,10 +16,11 @@ require (
 	github.com/vishvananda/netlink v1.3.1 // the cable, addresses, routes
 	github.com/zalando/go-keyring v0.2.8 // Secret Service: where desktops keep passwords (sandbox/source.go)
 	go.uber.org/goleak v1.3.0 // tests: goroutines that stay
+	golang.org/x/crypto v0.58.0 // DER of Java's trust store
 	golang.org/x/net v0.62.0 // DNS messages, public suffixes, A-labels
 	golang.org/x/sys v0.49.0 // system calls
 	golang.org/x/term v0.47.0 // the caller's terminal
-	software.sslmate.com/src/go-pkcs12 v0.7.4 // Java's trust store
+	software.sslmate.com/src/go-pkcs12 v0.7.4 // tests: what Java's trust store is held to
 )
 
 require (
@@ -29,7 +30,6 @@ require (
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/vishvananda/netns v0.0.5 // indirect
 	github.com/xrash/smetrics v0.0.0-20240521201337-686a1a2994c1 // indirect
-	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
 	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect

@@ -48,10 +48,10 @@ var table = map[string]arrows{
 		code: []string{
 			module + "/profiles", module + "/seccomp", module + "/netns",
 			"golang.org/x/sys/unix", "golang.org/x/term", "github.com/godbus/dbus/v5",
-			"software.sslmate.com/src/go-pkcs12", // Java's trust store
-			"github.com/zalando/go-keyring",      // a source of secrets
+			"golang.org/x/crypto/cryptobyte", // Java's trust store
+			"github.com/zalando/go-keyring",  // a source of secrets
 		},
-		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", leaktest, "github.com/rogpeppe/go-internal"},
+		tests: []string{"github.com/google/go-cmp", "go.uber.org/goleak", leaktest, "github.com/rogpeppe/go-internal", "software.sslmate.com/src/go-pkcs12"},
 		cgo:   true, // container.go, init.go: between clone(2) and execve(2), and as PID 1, there is no Go runtime
 	},
 	// Its command runs in a jail: it knows system calls and addresses, and nothing of how a jail is made.

@@ -54,7 +54,7 @@ var parsers = map[string]map[string][]string{
 		"FuzzFollow":         {"follow"},
 		"FuzzHidden":         {"parseHidden", "matchParts"},
 		"FuzzKnown":          {"parseKnown"},
-		"FuzzMountsTravel":   {"packTexts", "unpackTexts"},
+		"FuzzMountsTravel":   {"packMounts", "unpackMounts"},
 		"FuzzReceive":        {"receive"}, // of the gateway
 		"FuzzInitEvent":      {"receive"}, // of init
 		"FuzzDisguise":       {"disguise", "pick"},

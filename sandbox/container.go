@@ -25,9 +25,9 @@ import (
 type container struct{ pid int }
 
 // startContainer puts our init into its namespaces. The tree stands at rootDir; exe is our binary; net the jail's network namespace.
-func startContainer(s *gatewayStart, stdio [3]*os.File, initSock, exe, net *os.File) (*container, error) {
+func startContainer(mounts []Mount, hostname string, stdio [3]*os.File, initSock, exe, net *os.File) (*container, error) {
 	c := C.struct_container{net: C.int(net.Fd()), exe: C.int(exe.Fd()),
-		root: C.CString(rootDir), hostname: C.CString(s.Hostname), proc: C.CString(targetOf(s.Mounts, KindProc)), mqueue: C.CString(targetOf(s.Mounts, KindMqueue))}
+		root: C.CString(rootDir), hostname: C.CString(hostname), proc: C.CString(targetOf(mounts, KindProc)), mqueue: C.CString(targetOf(mounts, KindMqueue))}
 	for _, s := range []*C.char{c.root, c.hostname, c.proc, c.mqueue} {
 		defer C.free(unsafe.Pointer(s))
 	}

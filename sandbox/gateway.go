@@ -75,7 +75,8 @@ func (g *gateway) act(m *message) error {
 	if err != nil {
 		return &Error{Step: StepHandshake, Err: err}
 	}
-	if err := unpackTexts(s.Mounts, s.Texts, files[5]); err != nil {
+	mounts, err := unpackMounts(files[5])
+	if err != nil {
 		return &Error{Step: StepHandshake, Err: err}
 	}
 	trees, err := receiveTrees(g.channel, len(s.Trees))
@@ -89,7 +90,7 @@ func (g *gateway) act(m *message) error {
 			return err
 		}
 	}
-	tree, err := gatewayRoot(s, trees)
+	tree, err := gatewayRoot(mounts, s.Trees, trees)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (g *gateway) act(m *message) error {
 		return &Error{Step: StepUserNamespace, Err: err}
 	}
 	spareThreads()
-	if g.jail, err = startContainer(s, stdio, initSock, exe, g.link.File()); err != nil {
+	if g.jail, err = startContainer(mounts, s.Hostname, stdio, initSock, exe, g.link.File()); err != nil {
 		return &Error{Step: StepContainer, Err: err}
 	}
 	for _, f := range files[:5] {
@@ -204,9 +205,9 @@ func gatewayMounts() error {
 
 // gatewayRoot makes the jail's tree on a tmpfs that only this mount namespace sees: nothing of it is ever on the host, and the kernel
 // takes it away with the last process.
-func gatewayRoot(s *gatewayStart, trees []*os.File) (*assembler, error) {
-	a := &assembler{mounts: s.Mounts, trees: make(map[int]*os.File)}
-	for i, index := range s.Trees {
+func gatewayRoot(mounts []Mount, indexes []int, trees []*os.File) (*assembler, error) {
+	a := &assembler{mounts: mounts, trees: make(map[int]*os.File)}
+	for i, index := range indexes {
 		a.trees[index] = trees[i]
 	}
 	act := func(what string, err error) error {

@@ -2,21 +2,18 @@ package sandbox
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// Launcher and gateway talk over a socket pair. A message is a 4-byte length (big endian), then JSON; descriptors ride on its
-// first byte (unix(7), SCM_RIGHTS). What launcher and init say to each other over another pair stands in init.go.
+// Launcher and gateway talk over a socket pair. A message is a 4-byte length (big endian), then a parcel (parcel.go);
+// descriptors ride on its first byte (unix(7), SCM_RIGHTS). What launcher and init say to each other over another pair stands in init.go.
 //
 //	launcher                     gateway                       init
 //	   │  gatewayStart + fds ────► │                             │   the acts to do: mounts, ports; stdio, init's end of the pair
@@ -31,88 +28,25 @@ import (
 
 // message is one message of either direction; exactly one field is set.
 type message struct {
-	GatewayStart   *gatewayStart   `json:",omitempty"`
-	GatewayTrees   *struct{}       `json:",omitempty"` // descriptors alone
-	GatewaySockets *gatewaySockets `json:",omitempty"`
-	GatewayGone    *gatewayGone    `json:",omitempty"`
-	Failure        *failure        `json:",omitempty"`
+	GatewayStart   *gatewayStart
+	GatewayTrees   bool // descriptors alone
+	GatewaySockets *gatewaySockets
+	GatewayGone    *gatewayGone
+	Failure        *failure
 
 	files []*os.File // the descriptors that came with it
 }
 
 // gatewayStart tells the gateway its acts. Descriptors: the command's stdin, stdout and stderr; init's socket; our own binary; a memfd
-// with the paths and the contents of files. Paths are bytes, and JSON would make U+FFFD, which is another name, of what is no UTF-8;
-// certificate stores make a megabyte, and JSON would cost both sides five milliseconds. The sources that a launcher of uid 0 has opened
-// (Trees) follow in messages of their own: SCM_RIGHTS carries 253 descriptors at most.
+// with the mounts (parcel.go). The sources that a launcher of uid 0 has opened (Trees) follow in messages of their own: SCM_RIGHTS
+// carries 253 descriptors at most.
 type gatewayStart struct {
-	Mounts   []Mount   // without what Texts are
-	Texts    [][3]span // Source, Target and Data of each mount, in the memfd
-	Trees    []int     // indexes into Mounts, in the order in which their descriptors follow
+	Trees    []int // indexes into the mounts, in the order in which their descriptors follow
 	Door     bool
 	Ports    []uint16
 	Hostname string
 	// Namespaces is how many user namespaces the command may make: 0 but for groups of system calls that need them.
 	Namespaces int
-}
-
-// span is a part of a file, in bytes.
-type span struct{ Offset, Size int }
-
-// packTexts moves the paths and contents out of the mounts into a memfd, each once.
-func packTexts(mounts []Mount) (bare []Mount, texts [][3]span, f *os.File, err error) {
-	bare, texts = slices.Clone(mounts), make([][3]span, len(mounts))
-	var all strings.Builder
-	seen := make(map[string]span)
-	for i := range bare {
-		m := &bare[i]
-		for j, text := range []string{m.Source, m.Target, string(m.Data)} {
-			at, known := seen[text]
-			if !known {
-				at = span{all.Len(), len(text)}
-				seen[text] = at
-				all.WriteString(text)
-			}
-			texts[i][j] = at
-		}
-		m.Source, m.Target, m.Data = "", "", nil
-	}
-	fd, err := unix.MemfdCreate("agentjail-files", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("memfd_create: %w", err)
-	}
-	f = os.NewFile(uintptr(fd), "files")
-	if _, err := f.WriteString(all.String()); err != nil {
-		f.Close()
-		return nil, nil, nil, fmt.Errorf("memfd: %w", err)
-	}
-	return bare, texts, f, nil
-}
-
-// unpackTexts puts them back, and closes f.
-func unpackTexts(mounts []Mount, texts [][3]span, f *os.File) error {
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	all := make([]byte, info.Size())
-	if _, err := f.ReadAt(all, 0); err != nil {
-		return err
-	}
-	if len(texts) != len(mounts) {
-		return errors.New("the mounts and their paths are not of one length")
-	}
-	for i, spans := range texts {
-		var parts [3][]byte
-		for j, at := range spans {
-			if at.Offset < 0 || at.Size < 0 || at.Offset > len(all)-at.Size {
-				return fmt.Errorf("paths or contents of mount %d lie outside what came", i)
-			}
-			parts[j] = all[at.Offset : at.Offset+at.Size]
-		}
-		mounts[i].Source, mounts[i].Target, mounts[i].Data = string(parts[0]), string(parts[1]), parts[2]
-	}
-	return nil
 }
 
 // gatewaySockets brings the door's sockets: the UDP one for DNS first, then a TCP listener for each port asked for, in order.
@@ -157,8 +91,82 @@ func failed(step string, err error) *message {
 	return &message{Failure: f}
 }
 
-// maxMessage bounds what is read: the largest are the contents of files and the caller's environment. Bytes.
-const maxMessage = 64 << 20
+// The kinds of message, the first number of a parcel.
+const (
+	kindStart = iota + 1
+	kindTrees
+	kindSockets
+	kindGone
+	kindFailure
+)
+
+func (m *message) pack() []byte {
+	var p parcel
+	switch {
+	case m.GatewayStart != nil:
+		s := m.GatewayStart
+		p.number(kindStart)
+		p.number(int64(len(s.Trees)))
+		for _, t := range s.Trees {
+			p.number(int64(t))
+		}
+		p.number(int64(len(s.Ports)))
+		for _, port := range s.Ports {
+			p.number(int64(port))
+		}
+		p.flags(s.Door)
+		p.text(s.Hostname)
+		p.number(int64(s.Namespaces))
+	case m.GatewayTrees:
+		p.number(kindTrees)
+	case m.GatewaySockets != nil:
+		p.number(kindSockets)
+		p.flags(m.GatewaySockets.More)
+	case m.GatewayGone != nil:
+		p.number(kindGone)
+		p.number(int64(m.GatewayGone.Status))
+	case m.Failure != nil:
+		p.number(kindFailure)
+		p.text(m.Failure.Step)
+		p.text(m.Failure.Message)
+		p.number(int64(m.Failure.Errno))
+	}
+	return p.b
+}
+
+func (m *message) unpack(b []byte) error {
+	u := unpacker{b: b}
+	switch kind := u.number(); kind {
+	case kindStart:
+		s := new(gatewayStart)
+		s.Trees = make([]int, u.count())
+		for i := range s.Trees {
+			s.Trees[i] = int(u.number())
+		}
+		s.Ports = make([]uint16, u.count())
+		for i := range s.Ports {
+			s.Ports[i] = uint16(u.number())
+		}
+		u.flags(&s.Door)
+		s.Hostname, s.Namespaces = u.text(), int(u.number())
+		m.GatewayStart = s
+	case kindTrees:
+		m.GatewayTrees = true
+	case kindSockets:
+		m.GatewaySockets = new(gatewaySockets)
+		u.flags(&m.GatewaySockets.More)
+	case kindGone:
+		m.GatewayGone = &gatewayGone{int(u.number())}
+	case kindFailure:
+		m.Failure = &failure{Step: u.text(), Message: u.text(), Errno: int(u.number())}
+	default:
+		return fmt.Errorf("a message of kind %d", kind)
+	}
+	return u.end()
+}
+
+// maxMessage bounds what is read. Bytes.
+const maxMessage = 1 << 20
 
 // maxFDs is the kernel's SCM_MAX_FD.
 const maxFDs = 253
@@ -198,10 +206,7 @@ func (c *channel) Close() error { return c.conn.Close() }
 
 // send writes one message and its descriptors.
 func (c *channel) send(m *message, files ...*os.File) error {
-	body, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
+	body := m.pack()
 	buf := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
 	buf = append(buf, body...)
 	var oob []byte
@@ -240,7 +245,7 @@ func (c *channel) receive() (*message, error) {
 		}
 		return nil, err
 	}
-	return m, json.Unmarshal(body, m)
+	return m, m.unpack(body)
 }
 
 // claim hands over the descriptors that came with the message; there must be n of them.

@@ -36,7 +36,7 @@ func startGateway(id Identity, h *Host, door bool) (*gatewayProcess, error) {
 	if door {
 		network = gatewayDoor
 	}
-	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName, network}, Env: []string{}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
+	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName, network}, Env: []string{"GOMAXPROCS=1"}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
 		SysProcAttr: id.mapped(h, unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWPID)}
 	g.cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	g.cmd.SysProcAttr.Setsid = true // the keys of the caller's terminal are not for it
@@ -87,12 +87,12 @@ func (g *gatewayProcess) begin(r *run, id Identity, mounts []Mount, initEnd *os.
 		return err
 	}
 	defer exe.Close()
-	bare, texts, contents, err := packTexts(mounts)
+	parcel, err := packMounts(mounts)
 	if err != nil {
 		return err
 	}
-	defer contents.Close()
-	start := &gatewayStart{Mounts: bare, Texts: texts, Hostname: hostname, Namespaces: r.plan.namespaces()}
+	defer parcel.Close()
+	start := &gatewayStart{Hostname: hostname, Namespaces: r.plan.namespaces()}
 	if r.door != nil {
 		start.Door, start.Ports = true, r.door.ports
 	}
@@ -111,11 +111,11 @@ func (g *gatewayProcess) begin(r *run, id Identity, mounts []Mount, initEnd *os.
 			}
 		}()
 	}
-	if err := g.channel.send(&message{GatewayStart: start}, append(r.streams.child[:], initEnd, exe, contents)...); err != nil {
+	if err := g.channel.send(&message{GatewayStart: start}, append(r.streams.child[:], initEnd, exe, parcel)...); err != nil {
 		return err
 	}
 	for part := range slices.Chunk(trees, maxFDs) {
-		if err := g.channel.send(&message{GatewayTrees: &struct{}{}}, part...); err != nil {
+		if err := g.channel.send(&message{GatewayTrees: true}, part...); err != nil {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ func fresh(t *testing.T) (back func()) {
 
 // assembleIn makes a tree; the thread is in a fresh mount namespace.
 func assembleIn(mounts ...Mount) error {
-	_, err := gatewayRoot(&gatewayStart{Mounts: mounts}, nil)
+	_, err := gatewayRoot(mounts, nil, nil)
 	return err
 }
 
