@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,8 @@ import (
 func (a *app) selftestCommand() *subcommand {
 	return &subcommand{
 		name: "selftest", path: "agentjail selftest", usage: "try to escape from throwaway jails on this machine, each try with a control",
-		about: "\nThe exit status is 0 when every attempt was stopped, 1 when one escaped or could not be judged, 125 when no jail could be made.",
+		about: "\nThe exit status is 0 when every attempt was stopped, 1 when one escaped or could not be judged, 125 when no jail could be made, " +
+			"128 and its number when a signal ended it.",
 		example: []string{
 			"agentjail selftest # with the default profile",
 			"agentjail selftest -p claude -p ./ours.toml # with the walls that these leave standing",
@@ -42,6 +44,8 @@ func (a *app) selftestCommand() *subcommand {
 }
 
 func (a *app) selftest(ctx context.Context) error {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
 	host, err := sandbox.Probe(ctx)
 	if err != nil {
 		return err
@@ -49,21 +53,24 @@ func (a *app) selftest(ctx context.Context) error {
 	if _, err := library(host).Load(a.flags.profiles, selftest.Name); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
 	options := selftest.Options{Profiles: a.flags.profiles, ConfigHome: filepath.Dir(host.ConfigDir)}
 	if term.IsTerminal(int(a.Err.Fd())) {
 		options.Progress = func(done, of int) { fmt.Fprintf(a.Err, "\r%d of %d", done, of) }
 		defer fmt.Fprint(a.Err, "\r\x1b[K")
 	}
 	report, err := selftest.Run(ctx, options)
+	if by, ok := errors.AsType[signalled](err); ok {
+		a.ui.fail(errors.New("selftest: interrupted; nothing is left behind"))
+		a.code = exitSignal + int(by.Signal)
+		if by.Signal == syscall.SIGINT || by.Signal == syscall.SIGQUIT {
+			a.died.Signal = by.Signal
+		}
+		return nil
+	}
 	if err != nil {
 		hint := "agentjail doctor"
 		if e, ok := errors.AsType[*selftest.Error](err); ok && e.Hint != "" {
 			hint = e.Hint
-		}
-		if ctx.Err() != nil {
-			err, hint = errors.New("interrupted; nothing is left behind"), ""
 		}
 		return usage(hint, "selftest: %w", err)
 	}
@@ -79,6 +86,30 @@ func (a *app) selftest(ctx context.Context) error {
 		return a.answer(report.SARIF(a.flags.profiles))
 	}
 	return a.printAttempts(report)
+}
+
+// signalled is the cause of a context that ended with a signal.
+type signalled struct{ syscall.Signal }
+
+func (s signalled) Error() string { return s.Signal.String() }
+
+// untilSignal gives a context that ends with the first signal that would end us. SIGQUIT is one of them: what Go's runtime says of it helps
+// nobody who typed Ctrl-\.
+func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	go func() {
+		select {
+		case s := <-signals:
+			cancel(signalled{s.(syscall.Signal)})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+	}
 }
 
 // printAttempts prints a line an attempt, area by area, and the summary.

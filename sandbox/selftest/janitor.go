@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -49,8 +50,9 @@ func (j *janitor) dismiss() {
 	j.cmd.Wait()
 }
 
-// clean is that process: it waits for the test's end.
+// clean is that process: it waits for the test's end, whatever else ends: who stops a service sends SIGTERM to all of its processes.
 func clean(in io.Reader) error {
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	var all []planted
 	for d := json.NewDecoder(in); ; {
 		var p planted

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -146,11 +147,37 @@ func TestJanitor(t *testing.T) {
 	if len(leftovers(t)) < len(before)+3 || !there() {
 		t.Error("the control: nothing has been made")
 	}
+	for deadline := time.Now().Add(attemptTime); !heedless(t, w.cmd.Process.Pid); { // it is still being started
+		if time.Now().After(deadline) {
+			t.Fatal("signals end the janitor")
+		}
+	}
+	for _, s := range stopping {
+		if err := w.cmd.Process.Signal(s); err != nil {
+			t.Error(err)
+		}
+	}
 	w.dismiss()
 	left(t, dir, before)
 	if there() {
 		t.Error("the queue is left")
 	}
+}
+
+var stopping = []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM}
+
+// heedless says whether a process ignores the signals that whoever stops a service sends to all of its processes.
+func heedless(t *testing.T, pid int) bool {
+	t.Helper()
+	status, err := os.ReadFile(proc(pid, "status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mask uint64
+	for l := range strings.Lines(string(status)) {
+		fmt.Sscanf(l, "SigIgn: %x", &mask) // any other line changes nothing
+	}
+	return !slices.ContainsFunc(stopping, func(s unix.Signal) bool { return mask&(1<<(s-1)) == 0 })
 }
 
 // TestAbsent: what nobody can reach here is neither stopped nor in doubt, and no reason for an exit status.
