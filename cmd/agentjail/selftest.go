@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -83,7 +84,8 @@ func (a *app) selftest(ctx context.Context) error {
 	case a.flags.out.format == "junit":
 		return report.WriteJUnit(a.Out)
 	case a.flags.out.format == "sarif":
-		return a.answer(report.SARIF(a.flags.profiles))
+		info, _ := debug.ReadBuildInfo()
+		return a.answer(report.SARIF(a.flags.profiles, versionOf(info).Version))
 	}
 	return a.printAttempts(report)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"net/url"
+	"path/filepath"
 )
 
 type junitSuite struct {
@@ -53,8 +55,8 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 }
 
 // SARIF is the report as a log of SARIF 2.1.0 (OASIS), to be encoded as JSON: a rule an attempt, and each attempt's result under it. The file
-// that each is about is the profile, the one thing that a person can change.
-func (r *Report) SARIF(profiles []string) any {
+// that each is about is the profile, the one thing that a person can change; version is the binary's. There is no page for an informationUri.
+func (r *Report) SARIF(profiles []string, version string) any {
 	type text struct {
 		Text string `json:"text"`
 	}
@@ -81,8 +83,9 @@ func (r *Report) SARIF(profiles []string) any {
 		Locations []location `json:"locations"`
 	}
 	type driver struct {
-		Name  string `json:"name"`
-		Rules []rule `json:"rules"`
+		Name    string `json:"name"`
+		Version string `json:"version"`
+		Rules   []rule `json:"rules"`
 	}
 	type tool struct {
 		Driver driver `json:"driver"`
@@ -101,9 +104,9 @@ func (r *Report) SARIF(profiles []string) any {
 	}
 	var where []location
 	for _, p := range profiles {
-		where = append(where, location{physical{artifact{p}}})
+		where = append(where, location{physical{artifact{reference(p)}}})
 	}
-	one := run{Tool: tool{driver{Name: "agentjail selftest", Rules: []rule{}}}, Results: []result{}}
+	one := run{Tool: tool{driver{Name: "agentjail selftest", Version: version, Rules: []rule{}}}, Results: []result{}}
 	for i, a := range r.Attempts {
 		id := a.Area + "/" + a.Name
 		one.Tool.Driver.Rules = append(one.Tool.Driver.Rules, rule{id, a.Name, text{a.Why}})
@@ -112,4 +115,13 @@ func (r *Report) SARIF(profiles []string) any {
 		one.Results = append(one.Results, result{id, i, kind[0], kind[1], text{a.Result + ": " + a.Detail + " (control " + a.Control + ")"}, where})
 	}
 	return log{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []run{one}}
+}
+
+// reference is the name or file of a profile as a URI reference (RFC 3986).
+func reference(profile string) string {
+	u := url.URL{Path: profile} // "a:b" becomes "./a:b": a is no scheme
+	if filepath.IsAbs(profile) {
+		u.Scheme = "file"
+	}
+	return u.String()
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -122,37 +124,73 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
+// TestSARIF holds what SARIF 2.1.0 asks of the parts that are there: which keys an object has, that they are of their kinds, and URIs.
 func TestSARIF(t *testing.T) {
-	text, err := json.Marshal(sample().SARIF([]string{"claude"}))
+	files := map[string]string{"claude": "claude", "./my profile%.toml": "./my%20profile%25.toml", "/a b/ü\xff#?.toml": "file:///a%20b/%C3%BC%FF%23%3F.toml",
+		"a:b/c.toml": "./a:b/c.toml", "../\"<x>[\n].toml": "../%22%3Cx%3E%5B%0A%5D.toml"}
+	profiles := slices.Sorted(maps.Keys(files))
+	text, err := json.Marshal(sample().SARIF(profiles, "v1.2.3"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	type message struct {
+		Text string `json:"text"`
+	}
 	var log struct {
-		Version string
+		Schema  string `json:"$schema"`
+		Version string `json:"version"`
 		Runs    []struct {
 			Tool struct {
-				Driver struct{ Rules []struct{ ID string } }
-			}
+				Driver struct {
+					Name    string `json:"name"`
+					Version string `json:"version"`
+					Rules   []struct {
+						ID   string  `json:"id"`
+						Name string  `json:"name"`
+						Help message `json:"shortDescription"`
+					} `json:"rules"`
+				} `json:"driver"`
+			} `json:"tool"`
 			Results []struct {
-				RuleID, Kind, Level string
-				RuleIndex           int
-				Locations           []struct {
-					PhysicalLocation struct{ ArtifactLocation struct{ URI string } }
-				}
-			}
-		}
+				RuleID    string  `json:"ruleId"`
+				RuleIndex int     `json:"ruleIndex"`
+				Kind      string  `json:"kind"`
+				Level     string  `json:"level"`
+				Message   message `json:"message"`
+				Locations []struct {
+					Physical struct {
+						Artifact struct {
+							URI string `json:"uri"`
+						} `json:"artifactLocation"`
+					} `json:"physicalLocation"`
+				} `json:"locations"`
+			} `json:"results"`
+		} `json:"runs"`
 	}
-	if err := json.Unmarshal(text, &log); err != nil {
+	in := json.NewDecoder(bytes.NewReader(text))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&log); err != nil {
 		t.Fatal(err)
+	}
+	driver := log.Runs[0].Tool.Driver
+	if log.Version != "2.1.0" || log.Schema == "" || driver.Name != "agentjail selftest" || driver.Version != "v1.2.3" {
+		t.Errorf("%s", text)
 	}
 	var kinds []string
 	for i, r := range log.Runs[0].Results {
 		kinds = append(kinds, r.Kind+" "+r.Level)
-		if r.RuleIndex != i || log.Runs[0].Tool.Driver.Rules[i].ID != r.RuleID || r.Locations[0].PhysicalLocation.ArtifactLocation.URI != "claude" {
+		if r.RuleIndex != i || driver.Rules[i].ID != r.RuleID || driver.Rules[i].Help.Text == "" || r.Message.Text == "" || len(r.Locations) != len(profiles) {
 			t.Errorf("result %d: %+v", i, r)
 		}
+		for at, l := range r.Locations {
+			got := l.Physical.Artifact.URI
+			u, err := url.Parse(got)
+			if err != nil || got != files[profiles[at]] || strings.TrimPrefix(u.Path, "./") != strings.TrimPrefix(profiles[at], "./") {
+				t.Errorf("%q is %q (%v), want %q", profiles[at], got, err, files[profiles[at]])
+			}
+		}
 	}
-	if want := []string{"fail error", "pass none", "open none"}; log.Version != "2.1.0" || !slices.Equal(kinds, want) {
-		t.Errorf("%s: %q, want %q", log.Version, kinds, want)
+	if want := []string{"fail error", "pass none", "open none"}; !slices.Equal(kinds, want) {
+		t.Errorf("%q, want %q", kinds, want)
 	}
 }
