@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -54,7 +56,7 @@ func (a *app) selftest(ctx context.Context) error {
 	if _, err := library(host).Load(a.flags.profiles, selftest.Name); err != nil {
 		return err
 	}
-	options := selftest.Options{Profiles: a.flags.profiles, ConfigHome: filepath.Dir(host.ConfigDir)}
+	options := selftest.Options{Profiles: a.flags.profiles, ConfigHome: filepath.Dir(host.ConfigDir), Homes: homes(host)}
 	if term.IsTerminal(int(a.Err.Fd())) {
 		options.Progress = func(done, of int) { fmt.Fprintf(a.Err, "\r%d of %d", done, of) }
 		defer fmt.Fprint(a.Err, "\r\x1b[K")
@@ -88,6 +90,21 @@ func (a *app) selftest(ctx context.Context) error {
 		return a.answer(report.SARIF(a.flags.profiles, versionOf(info).Version))
 	}
 	return a.printAttempts(report)
+}
+
+// homes are where the user's own files are: $HOME, the user database's, and under sudo(8) those of who called it, whose jail it is.
+func homes(host *sandbox.Host) []string {
+	list := []string{host.Home}
+	ids := []string{strconv.Itoa(host.UID)}
+	if host.UID == 0 {
+		ids = append(ids, os.Getenv("SUDO_UID"))
+	}
+	for _, id := range ids {
+		if u, err := user.LookupId(id); err == nil && filepath.IsAbs(u.HomeDir) {
+			list = append(list, filepath.Clean(u.HomeDir))
+		}
+	}
+	return list
 }
 
 // signalled is the cause of a context that ended with a signal.
@@ -138,7 +155,7 @@ func (a *app) printAttempts(r *selftest.Report) error {
 	}
 	p.line("%-12s%9d%9d%14d", "all", r.Stopped, r.Escaped, r.Inconclusive)
 	if r.Absent > 0 {
-		p.line("\nabsent: %d, for this kernel does not have them, or has them for the root of the machine alone", r.Absent)
+		p.line("\nabsent: %d, for this machine does not have what they are about, or has it for its root alone", r.Absent)
 	}
 	return p.err
 }

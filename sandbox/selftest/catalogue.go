@@ -25,14 +25,14 @@ const (
 	sessions  = "sessions"
 )
 
-// attempt is one act that the jail must not let happen. do returns nil when it has happened.
+// attempt is one act that the jail must not let happen. do returns nil, or won, when it has happened.
 type attempt struct {
 	name    string
 	why     string // what whoever succeeds has won
 	control string // outside, namespace, other
 	do      func(*target) error
-	// optional: kernels are built without it, or leave it to the root of the machine. Where the control is refused as well there is nothing to
-	// stop, and the attempt is absent, not inconclusive.
+	// optional: kernels are built without it, or leave it to the root of the machine, or the user has nothing of the kind. Where the control is
+	// refused as well there is nothing to stop, and the attempt is absent, not inconclusive.
 	optional bool
 
 	area string
@@ -66,6 +66,11 @@ func named(all []attempt, want func(attempt) bool) []string {
 	}
 	return names
 }
+
+// won is no failure: the act has happened, and this is what it has reached.
+type won struct{ what string }
+
+func (w won) Error() string { return w.what }
 
 // unready is a failure of an attempt's own preparations: the act has not been tried.
 type unready struct{ error }

@@ -8,7 +8,7 @@
 //
 // Each attempt has a control: the same function, told of the same kind of target, where its wall does not stand. Only what succeeds
 // there and fails in the jail has been stopped by the jail. An attempt whose control fails is inconclusive, and so is one that could not
-// be carried out, died or did not end in time: nobody knows. Where a kernel may not have what an attempt is about, or has it for the machine's
+// be carried out, died or did not end in time: nobody knows. Where a machine may not have what an attempt is about, or has it for its
 // root alone, a control that is refused says that nobody gets there: that attempt is absent. The walls that a control is without:
 //
 //	outside     all of them: an ordinary process of the user's, beside the jail
@@ -36,8 +36,9 @@
 //
 // All that the jail is after is made by Run and marked with a random word: files, sockets, servers on the loopback device, memory
 // segments, queues, a process. It lies in temporary directories and goes when Run returns, also when its context ends; when this process
-// is killed, a janitor that it has started takes it away (janitor.go). The user's home, project, state and sessions are not touched: the jails get
-// a home and a state directory of the test's own, and the user's profiles. No packet leaves the machine.
+// is killed, a janitor that it has started takes it away (janitor.go). The user's home, project, state and sessions are not touched, but
+// that one attempt opens the files of well-known credentials in the home, and reads none (credentials.go): the jails get a home and a state
+// directory of the test's own, and the user's profiles. No packet leaves the machine.
 //
 // # What it does not do
 //

@@ -28,6 +28,7 @@ func fileAttempts() []attempt {
 		{name: "home-cluster-config", why: "keys of a cluster", do: reads(home(".kube/config"))},
 		{name: "home-forge-token", why: "the token of a code forge", do: reads(home(".config/gh/hosts.yml"))},
 		{name: "home-browser", why: "the sessions of a browser", do: reads(home(".mozilla/firefox/profile/cookies.sqlite"))},
+		{name: "real-home-credentials", why: "keys and logins of your own, by their full names", optional: true, do: openCredentials},
 		{name: "home-shell-startup", why: "code that the user's next shell runs", do: writes(home(".bashrc"))},
 		{name: "home-path-program", why: "a program under a name that the user types", do: writes(home(".local/bin/tool"))},
 		{name: "other-project-read", why: "the code of another project", do: reads(beside("code.txt"))},

@@ -2,6 +2,7 @@ package selftest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -84,13 +85,18 @@ var holes = map[string]hole{
 			p.Mounts = slices.DeleteFunc(p.Mounts, func(m sandbox.Mount) bool {
 				return slices.Contains([]string{".envrc", ".env"}, filepath.Base(m.Target))
 			})
-			for _, shown := range []string{home + "/.ssh", home + "/code/beside", dir + "/state", dir + "/other/home/code/project", "/dev/shm"} {
+			var j job
+			if err := json.Unmarshal([]byte(p.Command.Argv[2]), &j); err != nil {
+				panic(err)
+			}
+			own := filepath.Dir(j.Target.Credentials[0].Path)
+			for _, shown := range []string{own, home + "/.ssh", home + "/code/beside", dir + "/state", dir + "/other/home/code/project", "/dev/shm"} {
 				p.Mounts = append(p.Mounts, sandbox.Mount{Kind: sandbox.KindBind, Source: shown, Target: shown, IDMap: p.Identity.IDMap, Why: "a hole"})
 			}
 			p.Syscalls = append(p.Syscalls, sandbox.Setting{Value: "nested", Why: "a hole"})
 		},
 		want: []string{
-			"home-ssh-key", "link-planted", "link-made", "other-project-read", "other-project-write", "other-project-create", "parent-by-dots",
+			"home-ssh-key", "real-home-credentials", "link-planted", "link-made", "other-project-read", "other-project-write", "other-project-create", "parent-by-dots",
 			"hidden-file", "hidden-file-renamed", "direnv-write", "own-trust-store", "host-dev-shm",
 			"namespace-user", "clone-user", "clone-user-and-mounts",
 			"records-list", "record-read", "record-change", "control-socket", "other-project",

@@ -5,7 +5,7 @@ const (
 	Stopped      = "stopped"      // it failed, and its control succeeded
 	Escaped      = "escaped"      // it succeeded
 	Inconclusive = "inconclusive" // its control failed, or it was not tried to the end
-	Absent       = "absent"       // nobody gets there: the kernel does not have it, or has it for the root of the machine alone
+	Absent       = "absent"       // nobody gets there: the machine does not have it, or has it for its root alone
 )
 
 // Report is what `selftest --json` prints, version 1.
@@ -70,6 +70,9 @@ func judge(all []attempt, jail, controls map[string]line) *Report {
 		switch {
 		case tried.Done: // whatever the control says
 			one.Result, one.Detail = Escaped, "won: "+a.why
+			if tried.Error != "" {
+				one.Detail += ": " + tried.Error
+			}
 			r.Escaped++
 		case a.optional && answered && !tried.Unready && controlled && !control.Done && !control.Unready:
 			one.Result = Absent

@@ -23,6 +23,7 @@ const runTime = 3 * time.Minute
 type Options struct {
 	Profiles   []string           // names and files, as --profile has them; none: default
 	ConfigHome string             // where the user's profiles lie: XDG_CONFIG_HOME
+	Homes      []string           // the user's own: only what a jail shows of these is looked for there
 	Progress   func(done, of int) // after each answer, from one goroutine at a time; may be nil
 
 	// For tests; nil in life.
@@ -41,6 +42,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer g.undo.run()
+	g.shared.Credentials = credentials(o.Homes)
 	return run(ctx, o, g)
 }
 

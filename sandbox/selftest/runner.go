@@ -50,7 +50,7 @@ type line struct {
 	Name    string
 	Done    bool   // the act has happened
 	Unready bool   // it has not been tried to the end: nobody knows
-	Error   string // why it has not happened
+	Error   string // why it has not happened; or what it has reached, where that is not always the same
 	Other   *session
 	Address uintptr // of the bystander's token
 }
@@ -124,6 +124,9 @@ func try(j *job) line {
 		err := a.do(&j.Target)
 		if err == nil {
 			return line{Name: a.name, Done: true}
+		}
+		if w, ok := errors.AsType[won](err); ok {
+			return line{Name: a.name, Done: true, Error: oneLine(w)}
 		}
 		_, unready := errors.AsType[unready](err)
 		waited, late := errors.AsType[net.Error](err) // in a jail what is refused is refused at once

@@ -33,7 +33,11 @@ func options(t *testing.T) (Options, string) {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
-	return Options{ConfigHome: filepath.Join(dir, "config")}, dir
+	home := t.TempDir()
+	if err := put(filepath.Join(home, ".netrc"), "not to be read"); err != nil {
+		t.Fatal(err)
+	}
+	return Options{ConfigHome: filepath.Join(dir, "config"), Homes: []string{home}}, dir
 }
 
 // by gives the names of a report's attempts with a result.

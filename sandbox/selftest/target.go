@@ -13,15 +13,16 @@ type target struct {
 	Home  string // of the user
 	// Project is the jail's, Beside another of the user's projects.
 	Project, Beside   string
-	State             string // agentjail's own
-	Temp, VarTemp     string // files in the host's temporary directories
-	Shm               string // a file in /dev/shm
-	Account           string // of another user of the machine
-	Agent             string // a UNIX socket, as an ssh-agent has
-	Abstract          string // an abstract one, without its @
-	TCP, UDP          string // on the loopback device
-	Port              int    // of TCP
-	ShmKey, SemaphKey int    // System V
+	Credentials       []credential // in the homes of Options, the user's own
+	State             string       // agentjail's own
+	Temp, VarTemp     string       // files in the host's temporary directories
+	Shm               string       // a file in /dev/shm
+	Account           string       // of another user of the machine
+	Agent             string       // a UNIX socket, as an ssh-agent has
+	Abstract          string       // an abstract one, without its @
+	TCP, UDP          string       // on the loopback device
+	Port              int          // of TCP
+	ShmKey, SemaphKey int          // System V
 	MsgKey            int
 	Queue             string // POSIX
 	Bystander         process
