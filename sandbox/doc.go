@@ -30,12 +30,13 @@
 //
 // # Order of acts
 //
-//  1. The caller's descriptors are looked at (stdio.go): a directory ends the run before anything exists. What comes out of the jail is
-//     carried by the launcher, to its last byte when the jail is dead; a signal or the wall-time limit ends the wait for a slow reader.
-//  2. The session's record is opened, its first line is written and room for the report is taken (audit.go): a run that cannot be
+//  1. The gateway is cloned beside the planning (ahead.go): its start takes longest, and it makes N1 and the cable, which need nothing
+//     of the plan. Then it waits for its acts on a socket; the launcher's death kills it (PR_SET_PDEATHSIG), and so does a plan that
+//     comes to nothing. It comes before the secrets, so it never has a copy of one.
+//  2. The caller's descriptors are looked at (stdio.go): a directory ends the run before anything else exists. What comes out of the jail
+//     is carried by the launcher, to its last byte when the jail is dead; a signal or the wall-time limit ends the wait for a slow reader.
+//  3. The session's record is opened, its first line is written and room for the report is taken (audit.go): a run that cannot be
 //     recorded does not begin, and one whose next event cannot be written is ended there and then, behind walls that stand to its end.
-//  3. The gateway is cloned: its start takes longest, and it makes N1 and the cable beside what follows. Then it waits for its acts on a
-//     socket; the launcher's death kills it (PR_SET_PDEATHSIG). It comes before the secrets, so it never has a copy of one.
 //  4. The secrets' values are asked for, so that the jail can have placeholders of their shape. They stay in the launcher, whose
 //     memory goes into no core file and is closed to the caller's other processes by then.
 //  5. The door is made and with it the session's certificate authority, whose certificate goes into the jail's trust stores.
@@ -47,9 +48,10 @@
 //  9. The tree is made, protected paths last: a read-only bind below a directory that can be renamed protects nothing, so each
 //     ancestor is pinned first.
 //  10. U0's own limit on user namespaces is set after U0 is in use and before anything untrusted runs.
-//  11. One clone(2) makes the remaining namespaces; the child mounts /proc and the message queues in them, makes the root read-only, pivots,
-//     drops every capability but one and executes init from a descriptor: our binary has no name in the jail. The gateway then begins to guard the protecting mounts;
-//     its first look puts back what was lifted since they were made, and where it cannot stand the jail ends.
+//  11. One clone(2) makes the remaining namespaces; the child mounts /proc and the message queues in them, makes the root read-only,
+//     pivots, drops every capability but one and executes init from a descriptor: our binary has no name in the jail. The gateway
+//     then begins to guard the protecting mounts; its first look puts back what was lifted since they were made, and where it cannot
+//     stand the jail ends.
 //  12. init clones the command into U1, writes its maps, sets its resource limits; the child drops every capability, sets
 //     no_new_privs, loads the filter and executes. The filter meets nothing but the command.
 //

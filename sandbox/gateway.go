@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -21,12 +22,18 @@ func gatewayMain() int {
 		return exitFailed // started by hand: there is nobody to tell
 	}
 	g := &gateway{channel: c}
-	early := g.ahead(len(os.Args) > 1 && os.Args[1] == gatewayDoor)
+	door := len(os.Args) > 1 && os.Args[1] == gatewayDoor
+	early := errors.Join(gatewayMounts(), g.network(door))
+	spareThreads()
 	start, err := c.receive()
 	if err != nil || start.GatewayStart == nil {
 		return exitFailed
 	}
-	if err = early; err == nil {
+	if err = early; err == nil && start.GatewayStart.Door != door {
+		g.link.Close()
+		err = g.network(!door)
+	}
+	if err == nil {
 		err = g.act(start)
 	}
 	if err != nil {
@@ -52,11 +59,8 @@ type gateway struct {
 	jail    *container
 }
 
-// ahead does what needs no word from the launcher, while that is busy with the rest of the plan.
-func (g *gateway) ahead(door bool) (err error) {
-	if err := gatewayMounts(); err != nil {
-		return err
-	}
+// network makes N1, and the cable for a door. It needs no word from the launcher, which is busy with the plan.
+func (g *gateway) network(door bool) (err error) {
 	if door {
 		g.link, err = netns.New()
 	} else {
@@ -103,7 +107,6 @@ func (g *gateway) act(m *message) error {
 	if err := halfInotify(); err != nil {
 		return &Error{Step: StepUserNamespace, Err: err}
 	}
-	spareThreads()
 	if g.jail, err = startContainer(mounts, s.Hostname, stdio, initSock, exe, g.link.File()); err != nil {
 		return &Error{Step: StepContainer, Err: err}
 	}

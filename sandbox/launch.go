@@ -34,11 +34,14 @@ func (r *run) launch(ctx context.Context) error {
 	if r.plan.Net.Mode.Value == "door" {
 		trust = r.plan.trusted(r.host)
 	}
-	if r.gateway, err = startGateway(r.plan.Identity, r.host, trust != nil); err != nil {
+	if r.opts.Ahead != nil {
+		r.gateway, err = r.opts.Ahead.take()
+	} else {
+		r.gateway, err = startGateway(r.plan.Identity, r.host, trust != nil)
+	}
+	if err != nil {
 		return r.explain(StepUserNamespace, err)
 	}
-	go r.begin()
-	spareThreads()
 	if r.secrets, err = r.openSecrets(ctx); err != nil {
 		return err
 	}
@@ -66,6 +69,8 @@ func (r *run) launch(ctx context.Context) error {
 	if err := r.tellGateway(r.plan.Identity, mounts, initEnd); err != nil {
 		return err
 	}
+	go r.begin() // while the gateway makes the tree there is time
+	spareThreads()
 	if r.door != nil {
 		if err := r.openDoor(); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,24 +20,44 @@ type gatewayProcess struct {
 	cmd     *exec.Cmd
 	channel *channel
 	stderr  *bytes.Buffer // what Go's runtime says when it crashes
+	over    chan struct{} // closed when it is dead
 }
 
 // startGateway clones the gateway into U0, N0, a mount namespace and a PID namespace around the jail's own. The last is what makes its
-// death the end of everything at any moment: a parent-death signal is asked for by
-// the one that is to get it, and what the gateway has started may not have come so far. U0 maps its 0 to one id of the host: the caller's own, which
-// needs no privilege and no /etc/subuid, or the one that a launcher started by uid 0 prefers.
-func startGateway(id Identity, h *Host, door bool) (*gatewayProcess, error) {
+// death the end of everything at any moment: a parent-death signal is asked for by the one that is to get it, and what the
+// gateway has started may not have come so far. U0 maps its 0 to one id of the host: the caller's own, which needs no privilege and
+// no /etc/subuid, or the one that a launcher started by uid 0 prefers.
+//
+// PR_SET_PDEATHSIG follows the thread that forked (prctl(2)), so one is kept for the gateway until it is dead. It is not main's: whatever
+// that waits for would take two switches between threads.
+func startGateway(id Identity, h *Host, door bool) (g *gatewayProcess, err error) {
+	done := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		g, err = cloneGateway(id, h, door)
+		close(done)
+		if err == nil {
+			<-g.over
+		}
+	}()
+	<-done
+	return g, err
+}
+
+func cloneGateway(id Identity, h *Host, door bool) (*gatewayProcess, error) {
 	ours, theirs, err := newChannel()
 	if err != nil {
 		return nil, &Error{Step: StepHandshake, Err: err}
 	}
 	defer theirs.Close()
-	g := &gatewayProcess{channel: ours, stderr: new(bytes.Buffer)}
+	g := &gatewayProcess{channel: ours, stderr: new(bytes.Buffer), over: make(chan struct{})}
 	network := "none"
 	if door {
 		network = gatewayDoor
 	}
-	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName, network}, Env: []string{"GOMAXPROCS=1"}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
+	g.cmd = &exec.Cmd{Path: "/proc/self/exe", Args: []string{gatewayName, network}, ExtraFiles: []*os.File{theirs}, Stderr: g.stderr,
+		Env:         []string{"GOMAXPROCS=1"}, // it does one thing at a time, and a second processor's idle threads cost 3 ms of a launch
 		SysProcAttr: id.mapped(h, unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWPID)}
 	g.cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	g.cmd.SysProcAttr.Setsid = true // the keys of the caller's terminal are not for it
@@ -180,6 +201,7 @@ func (g *gatewayProcess) kill() {
 	g.cmd.Process.Kill()
 	g.cmd.Wait()
 	g.channel.Close()
+	close(g.over)
 }
 
 // gatewayError explains a gateway that went without a word.

@@ -33,6 +33,7 @@ func reexecProbe() {
 	if len(os.Args) != 2 || os.Args[0] != probeName {
 		return
 	}
+	runtime.LockOSThread() // PR_SET_PDEATHSIG of the next probe follows the thread
 	p := &prober{out: json.NewEncoder(os.Stdout)}
 	switch os.Args[1] {
 	case probeWait:

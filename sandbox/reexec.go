@@ -15,15 +15,14 @@ const (
 	gatewayDoor = "door"
 )
 
-// Reexec does the work of the gateway, of the janitor or of doctor's probe when this process is one of them, and then does not return. It is the first call of main. The jail's init never gets that far (init.c).
+// Reexec does the work of the gateway, of the janitor or of doctor's probe when this process is one of them, and then does not return. It
+// is the first call of main. The jail's init never gets that far (init.c).
 func Reexec() {
-	runtime.LockOSThread() // prctl(PR_SET_PDEATHSIG) and namespaces belong to a thread; main's own lives as long as the process and stays main's
-	if os.Args[0] == gatewayName {
-		debug.SetGCPercent(-1) // until the command runs
-	}
 	reexecJanitor()
 	reexecProbe()
 	if os.Args[0] == gatewayName {
+		runtime.LockOSThread()   // namespaces belong to a thread: what joins others must not do so on the one that /proc/self shows
+		debug.SetGCPercent(-1)   // until the command runs
 		unix.Exit(gatewayMain()) // exit_group(2) itself: there is nothing to flush, and under the race detector os.Exit takes a second
 	}
 }

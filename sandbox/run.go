@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -23,6 +22,7 @@ import (
 type Options struct {
 	Stdio
 	Log     *slog.Logger   // nil: silence
+	Ahead   *Ahead         // a gateway that has been started already; nil: Run starts one
 	Signals chan os.Signal // of CatchSignals; nil: Run passes on what comes after its beginning
 }
 
@@ -70,9 +70,6 @@ type run struct {
 // when a step did not happen: the command has then not run, or the jail ended before its command did. The report is never nil;
 // its ExitCode is what the process should exit with (README, "Exit status").
 func Run(ctx context.Context, plan *Plan, host *Host, opts Options) (*Report, error) {
-	// PR_SET_PDEATHSIG follows the thread that forked (prctl(2)): it must not end before the run does.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}

@@ -17,10 +17,16 @@ import (
 const (
 	keptSessions = 100
 	keptTime     = 30 * 24 * time.Hour
+	pruneEvery   = 24 * time.Hour // to read the names of a thousand takes 1 ms, of a run's 25
+	pruneMark    = "pruned"       // below the state directory; its time is that of the last look
 )
 
 // pruneSessions removes the records of sessions that ended more than keptTime ago, but for the newest keptSessions and for what runs.
 func pruneSessions(state string, now time.Time) error {
+	mark := filepath.Join(state, pruneMark)
+	if info, err := os.Lstat(mark); err == nil && now.Sub(info.ModTime()).Abs() < pruneEvery {
+		return nil
+	}
 	dir := filepath.Join(state, "sessions")
 	entries, err := os.ReadDir(dir) // sorted by name, and an ID begins with the time
 	if errors.Is(err, fs.ErrNotExist) {
@@ -29,7 +35,12 @@ func pruneSessions(state string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	// Each run ends with this, so of a month's records it looks at no more than the names.
+	if err = os.WriteFile(mark, nil, 0o600); err == nil {
+		err = os.Chtimes(mark, now, now)
+	}
+	if err != nil {
+		return err
+	}
 	began := now.Add(-keptTime).UTC().Format("20060102-150405")
 	old, _ := slices.BinarySearchFunc(entries, began, func(e fs.DirEntry, t string) int { return strings.Compare(e.Name(), t) })
 	if old = min(old, len(entries)-keptSessions); old <= 0 {

@@ -70,6 +70,15 @@ func TestPruneSessions(t *testing.T) {
 	for _, dir := range newest {
 		here(dir, true)
 	}
+	again := session("20260101-000000000001-00000001", 31*day)
+	if err := pruneSessions(state, now.Add(23*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	here(again, true) // one look a day
+	if err := pruneSessions(state, now.Add(25*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	here(again, false)
 	if err := pruneSessions(filepath.Join(state, "none"), now); err != nil {
 		t.Error(err)
 	}

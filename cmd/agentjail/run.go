@@ -39,7 +39,9 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 	}
 	a.record = file
 	started := time.Now()
-	plan, host, err := a.prepare(ctx, argv)
+	var ahead *sandbox.Ahead
+	defer func() { ahead.Close() }()
+	plan, host, err := a.prepare(ctx, argv, func(h *sandbox.Host) { ahead = sandbox.StartAhead(h, a.flags.net.mode != "none") })
 	if err == nil {
 		err = file.outside(plan.Project)
 		if err != nil {
@@ -52,7 +54,7 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 	for _, w := range plan.Warnings {
 		a.ui.warn("%s", w)
 	}
-	options := sandbox.Options{Stdio: a.Stdio, Log: a.logger(), Signals: a.signals}
+	options := sandbox.Options{Stdio: a.Stdio, Log: a.logger(), Signals: a.signals, Ahead: ahead}
 	report, err := sandbox.Run(ctx, plan, host, options)
 	a.code, a.died = report.ExitCode, report.Interrupt
 	if report.Unread {
