@@ -9,6 +9,8 @@ import "C"
 import (
 	"errors"
 	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +28,13 @@ type container struct{ pid int }
 
 // startContainer puts our init into its namespaces. The tree stands at rootDir; exe is our binary; net the jail's network namespace.
 func startContainer(mounts []Mount, hostname string, stdio [3]*os.File, initSock, exe, net *os.File) (*container, error) {
-	c := C.struct_container{net: C.int(net.Fd()), exe: C.int(exe.Fd()),
+	name, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(exe.Fd())))
+	if err != nil {
+		return nil, err
+	}
+	c := C.struct_container{net: C.int(net.Fd()), exe: C.int(exe.Fd()), name: C.CString(strings.TrimPrefix(name, "/")), cover: C.CString(privateDir[1:]),
 		root: C.CString(rootDir), hostname: C.CString(hostname), proc: C.CString(targetOf(mounts, KindProc)), mqueue: C.CString(targetOf(mounts, KindMqueue))}
-	for _, s := range []*C.char{c.root, c.hostname, c.proc, c.mqueue} {
+	for _, s := range []*C.char{c.root, c.hostname, c.proc, c.mqueue, c.name, c.cover} {
 		defer C.free(unsafe.Pointer(s))
 	}
 	for i, f := range []*os.File{stdio[0], stdio[1], stdio[2], initSock} {
