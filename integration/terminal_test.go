@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +67,7 @@ func terminal(args []string) error {
 			continue
 		}
 		if err := p.play(act, rest); err != nil {
-			cmd.Process.Kill()
+			endSession(cmd.Process.Pid)
 			return fmt.Errorf("%s:%d: %s %s: %w\nwhole screen:\n%s", args[0], n, act, rest, err, p.all.String())
 		}
 	}
@@ -75,7 +77,7 @@ func terminal(args []string) error {
 			err = ended(err) // by SIGHUP, most likely
 		}
 	case <-time.After(10 * time.Second):
-		cmd.Process.Kill()
+		endSession(cmd.Process.Pid)
 		err = errors.New("still running")
 	}
 	// What is still on its way ends with EIO, unless somebody who stayed behind holds the terminal.
@@ -85,6 +87,20 @@ func terminal(args []string) error {
 	}
 	fmt.Print(p.all.String())
 	return err
+}
+
+// endSession kills all that a failed script has running: a shell's loop is not the leader, and would go on for ever.
+func endSession(leader int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if sid, err := unix.Getsid(pid); err == nil && sid == leader {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
 }
 
 type player struct {
@@ -158,4 +174,32 @@ func openPTY() (master, slave *os.File, err error) {
 		return nil, nil, err
 	}
 	return master, slave, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80})
+}
+
+// A script that fails leaves nothing running that it has started, be it in the background of a shell.
+func TestFailedScriptsEnd(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "fails.play")
+	if err := os.WriteFile(script, []byte(`type while :; do sleep 0.2; done & echo $! >pid; echo on''ward\r
+see onward
+wobble
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("terminal", script, "sh", "-i")
+	cmd.Dir = filepath.Dir(script)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "wobble") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(cmd.Dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(status), ") Z ") {
+		unix.Kill(pid, unix.SIGKILL)
+		t.Errorf("the loop goes on: %s", status)
+	}
 }
