@@ -18,6 +18,10 @@ func (r *run) launch(ctx context.Context) error {
 	if e := r.plan.missing(); e != nil {
 		return e
 	}
+	var trust <-chan trusted
+	if r.plan.Net.Mode.Value == "door" {
+		trust = r.plan.trusted(r.host) // beside what follows
+	}
 	if err := r.openStdio(); err != nil {
 		return &Error{Step: StepStdio, Err: err, Hint: "redirect from a file, a pipe or /dev/null"}
 	}
@@ -29,11 +33,7 @@ func (r *run) launch(ctx context.Context) error {
 		return noRecord(err)
 	}
 
-	// First of all what takes longest and needs nothing of the rest. So the gateway has no copy of a secret either.
-	var trust <-chan trusted
-	if r.plan.Net.Mode.Value == "door" {
-		trust = r.plan.trusted(r.host)
-	}
+	// Before the secrets, so that it has no copy of one.
 	if r.opts.Ahead != nil {
 		r.gateway, err = r.opts.Ahead.take()
 	} else {
@@ -104,7 +104,7 @@ func (r *run) makeDoor(t trusted) ([]Mount, error) {
 
 // tellGateway puts the gateway into its cgroup and tells it its acts.
 func (r *run) tellGateway(id Identity, mounts []Mount, initEnd *os.File) error {
-	if err := r.cgroup.Add(r.gateway.pid()); err != nil {
+	if err := r.cgroup.Add(r.gateway.pid); err != nil {
 		return r.explain(StepCgroup, err)
 	}
 	err := r.gateway.begin(r, id, mounts, initEnd)

@@ -18,7 +18,7 @@ func (a *app) planCommand() *subcommand {
 		},
 		groups: append(a.flags.groups(), group{"The answer", []*option{a.flags.jsonFlag()}}), jail: true,
 		action: func(ctx context.Context, rest []string) error {
-			plan, host, err := a.prepare(ctx, a.words.command(rest), func(*sandbox.Host) {})
+			plan, host, err := a.prepare(ctx, a.words.command(rest))
 			if err != nil {
 				return err
 			}
@@ -35,8 +35,8 @@ func (a *app) planCommand() *subcommand {
 
 // prepare is everything before the run: words become a profile, the profile becomes a plan. It changes nothing on the machine.
 //
-// known is told of the machine first. The layers, each over the one before: the profiles that were named or that match the command, the project's own file, the flags.
-func (a *app) prepare(ctx context.Context, argv []string, known func(*sandbox.Host)) (*sandbox.Plan, *sandbox.Host, error) {
+// The layers, each over the one before: the profiles that were named or that match the command, the project's own file, the flags.
+func (a *app) prepare(ctx context.Context, argv []string) (*sandbox.Plan, *sandbox.Host, error) {
 	if len(argv) == 0 {
 		return nil, nil, usage("agentjail -- COMMAND [ARG...]", "there is no command to run")
 	}
@@ -44,7 +44,6 @@ func (a *app) prepare(ctx context.Context, argv []string, known func(*sandbox.Ho
 	if err != nil {
 		return nil, nil, err
 	}
-	known(host)
 	flags, err := a.flags.layer(host.Dir)
 	if err != nil {
 		return nil, nil, err

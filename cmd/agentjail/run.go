@@ -39,9 +39,9 @@ func (a *app) runJail(ctx context.Context, argv []string) error {
 	}
 	a.record = file
 	started := time.Now()
-	var ahead *sandbox.Ahead
-	defer func() { ahead.Close() }()
-	plan, host, err := a.prepare(ctx, argv, func(h *sandbox.Host) { ahead = sandbox.StartAhead(h, a.flags.net.mode != "none") })
+	ahead := sandbox.StartAhead(a.flags.net.mode != "none")
+	defer ahead.Close()
+	plan, host, err := a.prepare(ctx, argv)
 	if err == nil {
 		err = file.outside(plan.Project)
 		if err != nil {

@@ -50,6 +50,7 @@ type Door struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
+	begins sync.Mutex     // held to begin one of these, and to close
 	wg     sync.WaitGroup // Serve and ServeDNS
 }
 
@@ -117,17 +118,32 @@ func (d *Door) Ports() []uint16 {
 
 // ServeDNS answers the jail's queries on c until ctx is done or the door is closed, and closes c.
 func (d *Door) ServeDNS(ctx context.Context, c net.PacketConn) error {
-	d.wg.Add(1)
+	if !d.begin() {
+		return c.Close()
+	}
 	defer d.wg.Done()
 	ctx, cancel := d.both(ctx)
 	defer cancel()
 	return d.dns.ServeUDP(ctx, c)
 }
 
+// begin counts one that serves, unless the door is closed: who was to serve may start later than Close.
+func (d *Door) begin() bool {
+	d.begins.Lock()
+	defer d.begins.Unlock()
+	if d.ctx.Err() != nil {
+		return false
+	}
+	d.wg.Add(1)
+	return true
+}
+
 // Serve accepts the jail's connections on l, which is TCP, until ctx is done or the door is closed, and then gives nil. It closes
 // l, ends the connections that came from it and returns when the last is gone. It may run for many listeners at once.
 func (d *Door) Serve(ctx context.Context, l net.Listener) error {
-	d.wg.Add(1)
+	if !d.begin() {
+		return l.Close()
+	}
 	defer d.wg.Done()
 	ctx, cancel := d.both(ctx)
 	defer cancel()
@@ -269,7 +285,9 @@ func (d *Door) SecretReport() []SecretCount { return d.ledger.secretReport() }
 
 // Close ends every connection, waits for Serve and ServeDNS to return and closes what the door keeps open to real servers.
 func (d *Door) Close() error {
+	d.begins.Lock()
 	d.cancel()
+	d.begins.Unlock()
 	d.wg.Wait() // each session ends its requests first: a server that closed the connections before would say less to the real ones
 	err := errors.Join(d.web.server.Close(), d.web.explainer.Close())
 	d.web.http1.CloseIdleConnections()

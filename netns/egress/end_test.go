@@ -3,9 +3,11 @@ package egress
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,5 +175,38 @@ func readUpgrade(t *testing.T, c net.Conn, raw string) (string, *bufio.Reader) {
 		if field, err := br.ReadString('\n'); err != nil || field == "\r\n" {
 			return line[len("HTTP/1.1 "):][:3], br
 		}
+	}
+}
+
+// A launch that fails closes the door when some of those that are to serve it have not yet begun.
+func TestServeAfterClose(t *testing.T) {
+	ca, err := NewCA(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		d, err := New(Config{Policy: &Policy{}, CA: ca, Gateway: testGateway, Explain: testExplain, Range: testRange})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var serving sync.WaitGroup
+		for range 8 {
+			l, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			serving.Go(func() {
+				if err := d.Serve(context.Background(), l); err != nil {
+					t.Error(err)
+				}
+				if _, err := l.Accept(); err == nil {
+					t.Error("the listener is open")
+				}
+			})
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		serving.Wait()
 	}
 }
