@@ -107,7 +107,7 @@ static int mounts(struct container *c) {
 	if (old < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		fail(c, CONTAINER_PIVOT);
 	int exe = unwritable(c, old);
-	if (chdir("/") < 0 || umount2(".", DETACH) < 0 || chdir("/") < 0)
+	if (chdir("/") < 0 || umount2(".", DETACH) < 0) // no working directory in the old one (CVE-2024-21626)
 		fail(c, CONTAINER_PIVOT);
 	return exe;
 }
@@ -120,11 +120,11 @@ static void drop(struct container *c) {
 	for (int cap = 0; cap <= 63; cap++)
 		if (cap != CAP_SETFCAP && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
 			fail(c, CONTAINER_CAPS);
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		fail(c, CONTAINER_CAPS);
 	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct one[2];
-	memset(one, 0, sizeof one);
+	memset(one, 0, sizeof one); // the ambient set goes with the inheritable one
 	one[CAP_TO_INDEX(CAP_SETFCAP)].effective = one[CAP_TO_INDEX(CAP_SETFCAP)].permitted = CAP_TO_MASK(CAP_SETFCAP);
 	if (syscall(SYS_capset, &head, one) < 0)
 		fail(c, CONTAINER_CAPS);
