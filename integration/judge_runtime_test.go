@@ -111,6 +111,22 @@ var judgements = []judgement{
 		}
 		return errors.Join(bad...)
 	}},
+	// Of procfs alone, and what it shows of the machine: each is empty, and by a mount and not by its mode or for want of hardware.
+	{"runc: masked parts of /proc are mounts", true, func(map[string]string) error {
+		there := map[string]bool{}
+		bad := []error{eachMount(func(m mountLine) error {
+			there[m.at] = m.kind == "tmpfs" && m.has("ro") && m.has("nosuid") && m.has("nodev") && m.has("noexec") || m.kind == "devtmpfs" && m.root == "/null"
+			return nil
+		})}
+		for _, name := range []string{"acpi", "asound", "interrupts", "kcore", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats",
+			"mtrr", "pagetypeinfo", "sched_debug", "scsi", "slabinfo", "timer_list", "timer_stats", "vmallocinfo"} {
+			if _, err := os.Lstat("/proc/" + name); err == nil && !there["/proc/"+name] {
+				bad = append(bad, fmt.Errorf("nothing covers /proc/%s", name))
+			}
+			bad = append(bad, empty("/proc/"+name))
+		}
+		return errors.Join(bad...)
+	}},
 	{"oci linux.readonlyPaths", true, func(map[string]string) error {
 		var bad []error
 		for _, name := range []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"} {
@@ -136,6 +152,21 @@ var judgements = []judgement{
 			}
 		}
 		return errors.Join(bad...)
+	}},
+	// What the command may see of init, which libcontainer's tests ask of a container's first process.
+	{"runc: init has CAP_SETFCAP alone, and no_new_privs", true, func(map[string]string) error {
+		var bad []error
+		for key, want := range map[string]string{"CapInh": "0000000000000000", "CapPrm": "0000000080000000", "CapEff": "0000000080000000",
+			"CapBnd": "0000000080000000", "CapAmb": "0000000000000000", "NoNewPrivs": "1"} {
+			bad = append(bad, status("1", key, want))
+		}
+		return errors.Join(bad...)
+	}},
+	{"runc: init leads a session", false, func(map[string]string) error { return status("1", "NSsid", "1") }},
+	{"runc: init's mounts are the command's", false, func(map[string]string) error {
+		theirs, err1 := os.ReadFile("/proc/1/mountinfo")
+		ours, err2 := os.ReadFile("/proc/self/mountinfo")
+		return errors.Join(err1, err2, same(string(theirs), string(ours)))
 	}},
 	{"bubblewrap: no write through a read-only bind", true, func(said map[string]string) error {
 		return errors.Join(readOnly(said["shown"]), readOnly("/proc/self/root"+said["shown"]), readOnly("../shown"))
@@ -334,15 +365,17 @@ func same[T comparable](got, want T) error {
 }
 
 func statusIs(key, want string) func(map[string]string) error {
-	return func(map[string]string) error {
-		text, err := os.ReadFile("/proc/self/status")
-		for line := range strings.Lines(string(text)) {
-			if name, value, _ := strings.Cut(line, ":"); name == key {
-				return same(strings.TrimSpace(value), want)
-			}
+	return func(map[string]string) error { return status("self", key, want) }
+}
+
+func status(pid, key, want string) error {
+	text, err := os.ReadFile("/proc/" + pid + "/status")
+	for line := range strings.Lines(string(text)) {
+		if name, value, _ := strings.Cut(line, ":"); name == key {
+			return same(strings.TrimSpace(value), want)
 		}
-		return errors.Join(err, fmt.Errorf("no %s", key))
 	}
+	return errors.Join(err, fmt.Errorf("no %s", key))
 }
 
 func absent(name string) error {
