@@ -45,7 +45,7 @@ type answer struct {
 // credential. p is not changed. The error is an *Error with a hint.
 func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
 	out := Merge(p, nil)
-	out.Net.Allow = nil
+	var plain []Item
 	var rules []Rule
 	a.Avoid = slices.Clone(a.Avoid)
 	for _, w := range p.FS.Write {
@@ -54,7 +54,7 @@ func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
 	for _, i := range p.Net.Allow {
 		name, ok := strings.CutPrefix(i.Value, "@")
 		if !ok {
-			out.Net.Allow = join(out.Net.Allow, []Item{i})
+			plain = append(plain, i)
 			continue
 		}
 		if p.Net.Mode.Value == "none" {
@@ -75,6 +75,7 @@ func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
 			}
 		}
 	}
+	out.Net.Allow = join(nil, plain)
 	out.Net.Rules = append(rules, out.Net.Rules...) // a rule of the user's for the same host comes later and wins
 	return out, nil
 }

@@ -288,3 +288,24 @@ func TestAConfigurationThatTheJailWrites(t *testing.T) {
 		}
 	}
 }
+
+// Twice as many hosts cost twice as much, and not four times.
+func TestExpandIsLinear(t *testing.T) {
+	cost := func(n int) float64 {
+		p := &Profile{}
+		for i := range n {
+			p.Net.Allow = append(p.Net.Allow, Item{Value: fmt.Sprintf("h%d.example.com", i)})
+		}
+		r := testing.Benchmark(func(b *testing.B) {
+			for b.Loop() {
+				if _, err := (Asker{}).Expand(t.Context(), p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		return float64(r.AllocedBytesPerOp())
+	}
+	if few, many := cost(500), cost(1000); many > 3*few {
+		t.Errorf("%.0f bytes for 500 hosts, %.0f for 1,000", few, many)
+	}
+}

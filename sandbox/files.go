@@ -27,6 +27,15 @@ func (diskFiles) Capable(name string) bool {
 	return err == nil && n > 0
 }
 
+// CountsLinks knows those that always do (inode(7)). Others have 1, or count in their own way.
+func (diskFiles) CountsLinks(name string) bool {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(name, &fs); err != nil {
+		return false
+	}
+	return fs.Type == unix.EXT4_SUPER_MAGIC || fs.Type == unix.XFS_SUPER_MAGIC || fs.Type == unix.TMPFS_MAGIC
+}
+
 // ReadFile opens with O_NONBLOCK, so that a FIFO in a project cannot stop a plan.
 func (diskFiles) ReadFile(name string, max int) ([]byte, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)

@@ -37,7 +37,8 @@ func (g *guards) repositories() {
 	if w.known, err = recall(w.host, w.files, w.plan.Project); err != nil {
 		w.note("%v: git repositories that earlier runs knew of are not looked at directly, and what a hidden link led to then is not hidden", err)
 	}
-	look := lookForRepos(w.plan.Project, w.known.repos, w.files)
+	w.plan.looked = seenDirs{}
+	look := lookForRepos(w.plan.Project, w.known.repos, w.files, w.plan.looked)
 	w.plan.Repos, w.plan.Unread, w.plan.Bounded = look.repos, look.closed, look.beyond != ""
 	for _, dir := range look.closed {
 		w.note("%s cannot be read: git repositories in it that no earlier run knew of are not protected", dir)

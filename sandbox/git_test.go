@@ -168,7 +168,7 @@ func TestFindReposIsBounded(t *testing.T) {
 		fmt.Fprintf(&lines, "/p/%04d/x/y/z/.git/HEAD\n", i)
 	}
 	f := memMachine(t, lines.String())
-	look := lookForRepos("/p", nil, f)
+	look := lookForRepos("/p", nil, f, nil)
 	if f.calls > 3*maxRepoReads {
 		t.Errorf("%d questions", f.calls)
 	}

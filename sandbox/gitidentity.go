@@ -59,8 +59,10 @@ func (w *planner) gitIdentity(e *environment) {
 func (w *planner) gitOverHTTPS() (hosts []string) {
 	allow := w.plan.Net.Policy.Allow
 	for _, r := range allow {
-		ssh := slices.ContainsFunc(allow, func(other egress.Rule) bool { return overlap(other.Host, r.Host) && slices.Contains(other.Ports, 22) })
-		if (r.Git == "fetch" || r.Git == "push") && !strings.HasPrefix(r.Host, "*") && slices.Contains(r.Ports, 443) && !ssh && !slices.Contains(hosts, r.Host) {
+		if r.Git != "fetch" && r.Git != "push" || strings.HasPrefix(r.Host, "*") || !slices.Contains(r.Ports, 443) || slices.Contains(hosts, r.Host) {
+			continue
+		}
+		if !slices.ContainsFunc(allow, func(other egress.Rule) bool { return overlap(other.Host, r.Host) && slices.Contains(other.Ports, 22) }) {
 			hosts = append(hosts, r.Host)
 		}
 	}

@@ -50,6 +50,8 @@ func (f *memFiles) Lstat(name string) (fs.FileInfo, error) {
 
 func (f *memFiles) Capable(string) bool { return false }
 
+func (f *memFiles) CountsLinks(string) bool { return false }
+
 func (f *memFiles) Readlink(name string) (string, error) {
 	f.calls++
 	if n := f.nodes[name]; n != nil && n.mode&fs.ModeSymlink != 0 {

@@ -36,6 +36,7 @@ type Plan struct {
 	// were more than are looked at. Both stand in Notes as well.
 	Unread  []string `json:"unread,omitempty"`
 	Bounded bool     `json:"bounded,omitempty"`
+	looked  seenDirs // so that the end need not read again what is as it was
 	// Notes are what a person should know and no line above says: a source that is missing, a link that leads nowhere.
 	Notes []string `json:"notes,omitempty"`
 	// Warnings are words of a flag, most likely mistyped, that mean nothing here. A run says them; what would leave the user with less

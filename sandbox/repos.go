@@ -1,8 +1,11 @@
 package sandbox
 
 import (
+	"io/fs"
 	"path"
 	"slices"
+	"syscall"
+	"time"
 )
 
 // Bounds of what a plan looks at: a project is somebody else's data.
@@ -42,6 +45,61 @@ type repoLook struct {
 	repos  []string
 	closed []string // directories that cannot be read
 	beyond string   // the first directory that was not looked at for there being too many; "" when there was none
+	seen   seenDirs
+	links  map[uint64]bool // by device: directories have a link for each directory in them
+}
+
+// seenDirs are directories as a look of this run's has found them. One whose change time has stayed has the same names in it: the jail
+// cannot set that time (inode(7)), and what changed within the clock's grain before the look is not kept.
+type seenDirs map[string]seenDir
+
+type seenDir struct {
+	stat    syscall.Stat_t
+	entries []fs.DirEntry // the directories, and what tells a repository
+}
+
+// clockGrain is more than any file system's.
+const clockGrain = 3 * time.Second
+
+// read gives the names in a directory that say something about repositories, and whether these are all.
+func (l *repoLook) read(f Files, at string) (entries []fs.DirEntry, all bool, err error) {
+	info, err := f.Lstat(at)
+	if err != nil {
+		return nil, false, err
+	}
+	looked := time.Now()
+	now, known := info.Sys().(*syscall.Stat_t)
+	if was, ok := l.seen[at]; ok && known && now.Ctim == was.stat.Ctim && now.Ino == was.stat.Ino && now.Dev == was.stat.Dev {
+		return was.entries, true, nil
+	}
+	if known && now.Nlink == 2 && l.countsLinks(f, at, now.Dev) { // no directory lies in it; a file may say that it is a work tree
+		all = true
+		if git, err := f.Lstat(path.Join(at, ".git")); err == nil {
+			entries = append(entries, fs.FileInfoToDirEntry(git))
+		} else if !missing(err) {
+			return nil, false, err
+		}
+	} else {
+		if entries, err = f.ReadDir(at, maxEntries); err != nil {
+			return nil, false, err
+		}
+		all = len(entries) < maxEntries
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() && e.Name() != ".git" && e.Name() != "HEAD" })
+	}
+	if all && known && l.seen != nil && looked.Sub(time.Unix(now.Ctim.Unix())) > clockGrain {
+		l.seen[at] = seenDir{*now, entries}
+	}
+	return entries, all, nil
+}
+
+// countsLinks asks once for each file system.
+func (l *repoLook) countsLinks(f Files, at string, dev uint64) bool {
+	counts, known := l.links[dev]
+	if !known {
+		counts = f.CountsLinks(at)
+		l.links[dev] = counts
+	}
+	return counts
 }
 
 func (l *repoLook) found(dir string) {
@@ -63,9 +121,9 @@ func (l *repoLook) past(dir string) {
 // lookForRepos gives the git repositories in a project, itself included: directories with a .git in them, directories that are bare
 // repositories themselves, and the submodules of .gitmodules. Those that are known are looked at directly. It descends into at most 256
 // directories, nearest first, so that it costs the same in a project of any size; what lies further away is not found, and the
-// first of that is named.
-func lookForRepos(project string, known []string, f Files) *repoLook {
-	look := new(repoLook)
+// first of that is named. seen, which may be nil, is for the looks of one run.
+func lookForRepos(project string, known []string, f Files, seen seenDirs) *repoLook {
+	look := &repoLook{seen: seen, links: map[uint64]bool{}}
 	for _, dir := range append([]string{project}, known...) {
 		if within(dir, project) && isRepo(f, dir) {
 			look.found(dir)
@@ -96,7 +154,7 @@ func lookForRepos(project string, known []string, f Files) *repoLook {
 
 // dir reads one directory and adds those in it to the queue.
 func (l *repoLook) dir(f Files, at string, queue []string) []string {
-	entries, err := f.ReadDir(at, maxEntries)
+	entries, all, err := l.read(f, at)
 	if err != nil {
 		if !missing(err) {
 			l.closed = append(l.closed, at)
@@ -105,7 +163,7 @@ func (l *repoLook) dir(f Files, at string, queue []string) []string {
 	}
 	if len(namesLike(entries, ".git")) > 0 {
 		l.found(at)
-	} else if len(entries) >= maxEntries {
+	} else if !all {
 		l.past(at)
 		if _, err := f.Lstat(path.Join(at, ".git")); err == nil {
 			l.found(at)

@@ -170,7 +170,7 @@ func (p *Plan) changed(h *Host, b beginning) ([]string, error) {
 			out = append(out, name)
 		}
 	}
-	look := lookForRepos(p.Project, p.Repos, h.FS)
+	look := lookForRepos(p.Project, p.Repos, h.FS, p.looked)
 	for _, repo := range look.repos {
 		if !slices.Contains(p.Repos, repo) {
 			out = append(out, repo)
