@@ -88,8 +88,7 @@ func causes() []cause {
 			advice: fixed("the kernel module veth is not loaded", "echo veth | sudo tee /etc/modules-load.d/agentjail.conf && sudo modprobe veth")},
 		{steps: []string{StepSeccomp}, errnos: []unix.Errno{unix.EINVAL, unix.ENOSYS},
 			advice: fixed("CONFIG_SECCOMP_FILTER is not set", "boot a kernel with seccomp filters")},
-		{errnos: refused, holds: func(h *Host) bool { return h.sysctl("vm.memfd_noexec") == "2" }, steps: []string{StepContainer, StepSeccomp},
-			advice: sysctl("vm.memfd_noexec", "1")},
+		{steps: []string{StepContainer}, errnos: []unix.Errno{unix.EDQUOT}, advice: sysctl("kernel.keys.maxkeys", "2000")}, // a session keyring each
 		{steps: []string{StepContainer}, errnos: []unix.Errno{unix.EINVAL},
 			advice: fixed("the kernel lacks a kind of namespace", "boot a kernel with CONFIG_PID_NS, CONFIG_IPC_NS, CONFIG_UTS_NS and CONFIG_CGROUPS")},
 		{steps: []string{StepCgroup}, advice: fixed("", "`agentjail doctor` shows which limits this machine holds; go without: --allow-degraded limits")},

@@ -85,7 +85,7 @@ func TestDiagnose(t *testing.T) {
 		"chroot":                {factsOf("/proc/self/mountinfo", "22 21 0:5 / /proc rw - proc proc rw\n"), 1000, nil, StepUserNamespace, unix.EPERM, []string{"chroot"}},
 		"somebody's filter":     {factsOf("/proc/self/status", "Seccomp:\t2\n"), 1000, nil, StepNetwork, unix.EPERM, []string{"filters its system calls"}},
 		"no veth":               {factsOf(), 1000, nil, StepNetwork, unix.EOPNOTSUPP, []string{"modprobe veth"}},
-		"memfd_noexec":          {factsOf("/proc/sys/vm/memfd_noexec", "2\n"), 1000, nil, StepContainer, unix.EACCES, []string{"vm.memfd_noexec is 2", "vm.memfd_noexec = 1"}},
+		"keys":                  {factsOf("/proc/sys/kernel/keys/maxkeys", "200\n"), 1000, nil, StepContainer, unix.EDQUOT, []string{"kernel.keys.maxkeys is 200", "kernel.keys.maxkeys = 2000"}},
 		"old kernel":            {factsOf("/proc/sys/kernel/osrelease", "5.10.0\n"), 1000, nil, StepKernel, fmt.Errorf("this is Linux 5.10.0"), []string{"5.12"}},
 		"too many files":        {factsOf(), 1000, nil, StepNetwork, unix.EMFILE, []string{"ulimit -n"}},
 		"too many processes":    {factsOf(), 1000, nil, StepUserNamespace, unix.EAGAIN, []string{"ulimit -u"}},

@@ -69,11 +69,9 @@ func (g *gatewayProcess) clone(attr *syscall.SysProcAttr, network string, theirs
 		return err
 	}
 	defer null.Close()
-	words, err := unix.MemfdCreate("agentjail-gateway-stderr", unix.MFD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("memfd_create: %w", err)
+	if g.stderr, err = memfile("agentjail-gateway-stderr"); err != nil {
+		return err
 	}
-	g.stderr = os.NewFile(uintptr(words), "stderr")
 	attr.Pdeathsig = unix.SIGKILL
 	attr.Setsid = true // the keys of the caller's terminal are not for it
 	// It does one thing at a time, and a second processor's idle threads cost 3 ms of a launch; nor need it ask how many there are.

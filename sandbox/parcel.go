@@ -112,11 +112,10 @@ func packMounts(mounts []Mount) (*os.File, error) {
 		p.number(offset)
 		p.number(int64(len(m.Data)))
 	}
-	fd, err := unix.MemfdCreate("agentjail-mounts", unix.MFD_CLOEXEC)
+	f, err := memfile("agentjail-mounts")
 	if err != nil {
-		return nil, fmt.Errorf("memfd_create: %w", err)
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "mounts")
 	for _, part := range slices.Insert(contents, 0, binary.NativeEndian.AppendUint64(nil, uint64(len(p.b))), p.b) {
 		if _, err := f.Write(part); err != nil {
 			f.Close()
@@ -124,6 +123,18 @@ func packMounts(mounts []Mount) (*os.File, error) {
 		}
 	}
 	return f, nil
+}
+
+// memfile is a file in memory, which nobody executes: a host may refuse others (vm.memfd_noexec).
+func memfile(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // unpackMounts gives them back, and closes f. The contents stay in f's memory, for as long as this process lives.

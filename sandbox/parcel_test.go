@@ -6,8 +6,6 @@ import (
 	"os"
 	"reflect"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // parcelled is a message in its frame, made of bare numbers.
@@ -88,22 +86,21 @@ func TestBrokenParcels(t *testing.T) {
 	defer f.Close()
 	whole := contentOf(t, f)
 	for n := range whole {
-		if mounts, err := unpackMounts(memfile(t, whole[:n])); err == nil {
+		if mounts, err := unpackMounts(memfileOf(t, whole[:n])); err == nil {
 			t.Errorf("the first %d bytes of %d were taken: %+v", n, len(whole), mounts)
 		}
 	}
-	if _, err := unpackMounts(memfile(t, append(binary.NativeEndian.AppendUint64(nil, 1<<63), whole[8:]...))); err == nil {
+	if _, err := unpackMounts(memfileOf(t, append(binary.NativeEndian.AppendUint64(nil, 1<<63), whole[8:]...))); err == nil {
 		t.Error("a description beyond the end was taken")
 	}
 }
 
-func memfile(t *testing.T, content []byte) *os.File {
+func memfileOf(t *testing.T, content []byte) *os.File {
 	t.Helper()
-	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
+	f, err := memfile("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := os.NewFile(uintptr(fd), "test")
 	if _, err := f.Write(content); err != nil {
 		t.Fatal(err)
 	}
