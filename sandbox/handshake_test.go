@@ -35,8 +35,10 @@ func TestMessageCarriesItsDescriptors(t *testing.T) {
 	defer r.Close()
 	// Larger than the socket's buffer: the sender waits for the reader, and the descriptors ride on the first byte.
 	name := strings.Repeat("x", maxMessage-100)
+	sent := make(chan struct{})
 	go func() {
 		a.send(&message{GatewayStart: &gatewayStart{Hostname: name}}, w, w)
+		close(sent)
 		a.send(&message{GatewayStart: &gatewayStart{Hostname: "second"}})
 	}()
 	first, err := b.receive()
@@ -47,6 +49,7 @@ func TestMessageCarriesItsDescriptors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	<-sent
 	w.Close()
 	fmt.Fprint(files[0], "through")
 	for _, f := range files {
