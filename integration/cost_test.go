@@ -16,8 +16,8 @@ import (
 // What a jail costs must not grow unseen. Wall time says nothing on a machine that others use, so these hold ratios and counts: they fail
 // when something is done twice, and the benchmarks say how long it all takes.
 
-// TestLaunchStaysCheap: a whole run of true against one start of the same binary, in processor time and in page faults. They were 14 and 8
-// when the bounds were set.
+// TestLaunchStaysCheap: a whole run of true against one start of the same binary, in processor time and in page faults. They were 7 and 4
+// when the bounds were set, and 14 and 8 with libcontainer.
 func TestLaunchStaysCheap(t *testing.T) {
 	env := benchProject(t, "")
 	jail := os.Getenv("AGENTJAIL_BIN")
@@ -38,11 +38,11 @@ func TestLaunchStaysCheap(t *testing.T) {
 		start[0], start[1] = append(start[0], a), append(start[1], b)
 	}
 	for i, what := range []string{"processor time", "page faults"} {
-		const most = 18
+		most := []float64{11, 6}[i]
 		ratio := middle(run[i]) / middle(start[i])
 		t.Logf("%s: %.1f times a start's", what, ratio)
 		if ratio > most {
-			t.Errorf("%s of a run: %.1f times those of a start, want at most %d", what, ratio, most)
+			t.Errorf("%s of a run: %.1f times those of a start, want at most %.0f", what, ratio, most)
 		}
 	}
 }
