@@ -35,7 +35,7 @@ type Files interface {
 	Readlink(name string) (string, error)
 	ReadFile(name string, max int) ([]byte, error)       // at most the first max bytes
 	ReadDir(name string, max int) ([]fs.DirEntry, error) // sorted; at most max entries, any of them when there are more, and all when max is negative
-	CountsLinks(name string) bool                        // on its file system a directory has two links and one for each directory in it
+	CountsLinks(name string) bool                        // a local file system: a directory has two links and one for each directory in it, and a change time
 	Capable(name string) bool                            // the file has capabilities (capabilities(7), "File capabilities")
 }
 

@@ -50,7 +50,8 @@ type repoLook struct {
 }
 
 // seenDirs are directories as a look of this run's has found them. One whose change time has stayed has the same names in it: the jail
-// cannot set that time (inode(7)), and what changed within the clock's grain before the look is not kept.
+// cannot set that time (inode(7)), and what changed within the clock's grain before the look is not kept. Only of file systems that are
+// known for it: others may keep no time, or their own.
 type seenDirs map[string]seenDir
 
 type seenDir struct {
@@ -86,7 +87,7 @@ func (l *repoLook) read(f Files, at string) (entries []fs.DirEntry, all bool, er
 		all = len(entries) < maxEntries
 		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() && e.Name() != ".git" && e.Name() != "HEAD" })
 	}
-	if all && known && l.seen != nil && looked.Sub(time.Unix(now.Ctim.Unix())) > clockGrain {
+	if all && known && l.seen != nil && l.countsLinks(f, at, now.Dev) && looked.Sub(time.Unix(now.Ctim.Unix())) > clockGrain {
 		l.seen[at] = seenDir{*now, entries}
 	}
 	return entries, all, nil

@@ -114,7 +114,7 @@ func TestSecondLook(t *testing.T) {
 		}
 		seen[at] = seenDir{*info.Sys().(*syscall.Stat_t), entries}
 	}
-	f := &readingFiles{}
+	f := &readingFiles{counts: true}
 	if look := lookForRepos(project, nil, f, seen); len(f.read) != 0 || len(look.repos) != 0 {
 		t.Errorf("read %q, found %q, where nothing had changed", f.read, look.repos)
 	}
@@ -130,8 +130,24 @@ func TestSecondLook(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(changed, "0/.git"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	f = &readingFiles{}
+	f = &readingFiles{counts: true}
 	if look := lookForRepos(project, nil, f, seen); !slices.Equal(look.repos, []string{filepath.Join(changed, "0")}) || slices.Contains(f.read, project) {
 		t.Errorf("read %q, found %q", f.read, look.repos)
 	}
 }
+
+// What a file system says of a directory's changes is believed of those that are known.
+func TestSecondLookElsewhere(t *testing.T) {
+	f := memMachine(t, "/p/a/b\n/p/c/d\n") // all of 1970
+	for files, want := range map[Files]bool{f: false, known1970{f}: true} {
+		seen := seenDirs{}
+		lookForRepos("/p", nil, files, seen)
+		if got := len(seen) > 0; got != want {
+			t.Errorf("%T: kept %v", files, seen)
+		}
+	}
+}
+
+type known1970 struct{ *memFiles }
+
+func (known1970) CountsLinks(string) bool { return true }
