@@ -119,7 +119,8 @@ func (d *Door) Ports() []uint16 {
 // ServeDNS answers the jail's queries on c until ctx is done or the door is closed, and closes c.
 func (d *Door) ServeDNS(ctx context.Context, c net.PacketConn) error {
 	if !d.begin() {
-		return c.Close()
+		_ = c.Close()
+		return nil
 	}
 	defer d.wg.Done()
 	ctx, cancel := d.both(ctx)
@@ -142,7 +143,8 @@ func (d *Door) begin() bool {
 // l, ends the connections that came from it and returns when the last is gone. It may run for many listeners at once.
 func (d *Door) Serve(ctx context.Context, l net.Listener) error {
 	if !d.begin() {
-		return l.Close()
+		_ = l.Close()
+		return nil
 	}
 	defer d.wg.Done()
 	ctx, cancel := d.both(ctx)

@@ -190,10 +190,13 @@ func TestServeAfterClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		var serving sync.WaitGroup
-		for range 8 {
+		for i := range 8 {
 			l, err := net.Listen("tcp4", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
+			}
+			if i == 0 { // whoever made it may have closed it, too
+				l.Close()
 			}
 			serving.Go(func() {
 				if err := d.Serve(context.Background(), l); err != nil {
