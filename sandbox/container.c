@@ -6,12 +6,14 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
+#include <linux/memfd.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -22,7 +24,7 @@
 // <sys/mount.h> has mount(2) and, before glibc 2.36, clashes with <linux/mount.h>.
 extern int mount(const char *, const char *, const char *, unsigned long, const void *);
 extern int umount2(const char *, int);
-enum { NOSUID = 2, NODEV = 4, NOEXEC = 8, RDONLY = 1, BIND = 4096, DETACH = 2, NOFOLLOW = 8 };
+enum { NOSUID = 2, NODEV = 4, NOEXEC = 8, RDONLY = 1, BIND = 4096, DETACH = 2, NOFOLLOW = 8, EXECUTABLE = 16 /* MFD_EXEC */ };
 
 // What a jail without sysfs still has in /proc. For a command whose host uid is 0 these mounts are the only wall: owner checks on
 // /proc/sys and on the maps of physical memory ask for no capability.
@@ -65,10 +67,24 @@ static void mask(struct container *c) {
 			fail(c, CONTAINER_MASK);
 }
 
+// copy gives what init executes when it cannot be shown read-only: a sealed file in memory, which has no other name.
+static int copy(struct container *c) {
+	int fd = syscall(SYS_memfd_create, "agentjail", MFD_CLOEXEC | MFD_ALLOW_SEALING | EXECUTABLE);
+	if (fd < 0 && errno == EINVAL) // before Linux 6.3
+		fd = syscall(SYS_memfd_create, "agentjail", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	off_t from = 0;
+	ssize_t n = fd < 0 ? -1 : 1;
+	while (n > 0)
+		n = sendfile(fd, c->exe, &from, 1 << 30);
+	if (n < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+		fail(c, CONTAINER_EXEC);
+	return fd;
+}
+
 // unwritable gives what init executes through a read-only mount of its own. A command that is a script with "#!/proc/self/exe" makes the
 // command our binary, and what that starts finds it as /proc/PID/exe: through the host's mount its owner may change the mode, and write
 // to it where the kernel lets one write to what is being executed (CVE-2019-5736; Linux 6.11 and 6.12). root is the old root, in which
-// the gateway's tmpfs may cover it. A file without a name is nobody's to start again.
+// the gateway's tmpfs may cover it. Where its name leads to another file, or to none, init executes a copy.
 static int unwritable(struct container *c, int root) {
 	struct stat want, got;
 	for (int covered = 1; covered >= 0; covered--) {
@@ -82,7 +98,7 @@ static int unwritable(struct container *c, int root) {
 		if (covered && (fchdir(root) < 0 || umount2(c->cover, DETACH | NOFOLLOW) < 0))
 			break;
 	}
-	return c->exe;
+	return copy(c);
 }
 
 // mounts makes what belongs to the new namespaces, and leaves the host's files behind. It returns what init executes.
