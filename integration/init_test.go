@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,23 +10,29 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-// TestInitSeenFromOutside looks at what the command cannot: init's descriptors, its working directory, and the namespaces that it shares with
-// the gateway. A jail that is in the gateway's network or mounts is as far from the host as one that is not, until somebody uses the rest.
-func TestInitSeenFromOutside(t *testing.T) {
-	if os.Getuid() == 0 {
-		return // about the ordinary user
-	}
-	dir := t.TempDir()
+// waitingJail is one whose command waits for the end of its stdin, and its processes as the host sees them.
+type waitingJail struct {
+	launcher *exec.Cmd
+	gateway  int
+	init     int
+	command  int
+}
+
+// startWaiting starts one, for a careless caller who hands on two descriptors of this test's binary.
+func startWaiting(t *testing.T) waitingJail {
+	t.Helper()
 	cmd := exec.Command(os.Getenv("AGENTJAIL_BIN"), "--net", "none", "--", "sh", "-c", "echo ready; read x")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(t.TempDir(), "state"))
+	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(t.TempDir(), "state"))
 	open, err := os.Open(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer open.Close()
-	cmd.ExtraFiles = []*os.File{open, open} // as a careless caller's
+	cmd.ExtraFiles = []*os.File{open, open}
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	if err1 != nil || err2 != nil {
@@ -34,31 +41,47 @@ func TestInitSeenFromOutside(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait()
-	defer in.Close()
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatalf("%q, %v", line, err)
 	}
 	below := children(cmd.Process.Pid)
-	gateway, init := named(below, "agentjail-gateway"), initOf(below)
-	inside := children(init)
-	if gateway == 0 || init == 0 || len(inside) == 0 {
-		t.Fatalf("gateway %d, init %d, command %v", gateway, init, inside)
+	w := waitingJail{launcher: cmd, gateway: named(below, "agentjail-gateway"), init: initOf(below)}
+	inside := children(w.init)
+	if w.gateway == 0 || w.init == 0 || len(inside) == 0 {
+		t.Fatalf("gateway %d, init %d, command %v", w.gateway, w.init, inside)
 	}
-	link := func(pid int, name string) string {
-		t.Helper()
-		to, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, name))
-		if err != nil {
-			t.Error(err)
-		}
-		return to
+	w.command = inside[0]
+	return w
+}
+
+// linkOf is what a link below /proc/PID says.
+func linkOf(t *testing.T, pid int, name string) string {
+	t.Helper()
+	to, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, name))
+	if err != nil {
+		t.Error(err)
 	}
+	return to
+}
+
+// TestInitSeenFromOutside looks at what the command cannot: init's descriptors, its working directory, and the namespaces that it shares with
+// the gateway. A jail that is in the gateway's network or mounts is as far from the host as one that is not, until somebody uses the rest.
+func TestInitSeenFromOutside(t *testing.T) {
+	if os.Getuid() == 0 {
+		return // about the ordinary user
+	}
+	jail := startWaiting(t)
+	init, gateway := jail.init, jail.gateway
 	for _, name := range []string{"mnt", "pid", "ipc", "uts", "cgroup", "net"} {
-		if ours := link(init, "ns/"+name); ours == link(gateway, "ns/"+name) || ours != link(inside[0], "ns/"+name) {
+		if ours := linkOf(t, init, "ns/"+name); ours == linkOf(t, gateway, "ns/"+name) || ours != linkOf(t, jail.command, "ns/"+name) {
 			t.Errorf("the %s namespace is not the jail's own", name)
 		}
 	}
-	if link(init, "ns/user") != link(gateway, "ns/user") || link(init, "ns/user") == link(inside[0], "ns/user") {
+	if linkOf(t, init, "ns/user") != linkOf(t, gateway, "ns/user") || linkOf(t, init, "ns/user") == linkOf(t, jail.command, "ns/user") {
 		t.Error("init is in the command's user namespace, or not in the gateway's")
 	}
 	root, err1 := os.Stat(fmt.Sprintf("/proc/%d/root", init))
@@ -74,7 +97,7 @@ func TestInitSeenFromOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		switch to := link(init, "fd/"+f.Name()); {
+		switch to := linkOf(t, init, "fd/"+f.Name()); {
 		case f.Name() == "3" && strings.HasPrefix(to, "socket:"), to == "anon_inode:[signalfd]":
 		default:
 			t.Errorf("init holds %s: %s", f.Name(), to)
@@ -82,5 +105,67 @@ func TestInitSeenFromOutside(t *testing.T) {
 	}
 	if len(files) != 2 {
 		t.Errorf("init has %d descriptors: its socket and its signals were due", len(files))
+	}
+}
+
+// TestGatewaySeenFromOutside looks at what the launcher gives the gateway.
+func TestGatewaySeenFromOutside(t *testing.T) {
+	if os.Getuid() == 0 {
+		return // about the ordinary user
+	}
+	jail := startWaiting(t)
+	pid := strconv.Itoa(jail.gateway)
+	for file, want := range map[string]string{
+		"uid_map":   fmt.Sprintf("0 %d 1", os.Getuid()),
+		"gid_map":   fmt.Sprintf("0 %d 1", os.Getgid()),
+		"setgroups": "deny",
+	} {
+		b, err := os.ReadFile("/proc/" + pid + "/" + file)
+		if got := strings.Join(strings.Fields(string(b)), " "); err != nil || got != want {
+			t.Errorf("%s: %q, %v; %q was due", file, got, err, want)
+		}
+	}
+	if err := status(pid, "SigBlk", "0000000000000000"); err != nil {
+		t.Error(err)
+	}
+	if sid, err := unix.Getsid(jail.gateway); err != nil || sid != jail.gateway {
+		t.Errorf("its session is %d, %v: the keys of the caller's terminal reach it", sid, err)
+	}
+	self, err := filepath.EvalSymlinks(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir("/proc/" + pid + "/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		to := linkOf(t, jail.gateway, "fd/"+f.Name())
+		want := map[string]string{"0": os.DevNull, "1": os.DevNull, "2": "/memfd:agentjail-gateway-stderr", "3": "socket:"}[f.Name()]
+		if !strings.HasPrefix(to, want) || to == self {
+			t.Errorf("descriptor %s is %s", f.Name(), to)
+		}
+	}
+}
+
+// TestLauncherTakesAStoppedGatewayAlong kills a launcher whose gateway does not run, and so cannot see that its socket has ended.
+func TestLauncherTakesAStoppedGatewayAlong(t *testing.T) {
+	jail := startWaiting(t)
+	fd, err := unix.PidfdOpen(jail.gateway, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Kill(jail.gateway, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	jail.launcher.Process.Kill()
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+	}
+	if n != 1 {
+		unix.Kill(jail.gateway, unix.SIGKILL)
+		t.Errorf("the gateway lives on without its launcher (%v)", err)
 	}
 }

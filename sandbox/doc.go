@@ -40,6 +40,7 @@
 //  4. The secrets' values are asked for, so that the jail can have placeholders of their shape. They stay in the launcher, whose
 //     memory goes into no core file and is closed to the caller's other processes by then.
 //  5. The door is made and with it the session's certificate authority, whose certificate goes into the jail's trust stores.
+//     Those take longer to make than the gateway to start, so what they hold follows when the tree stands (truststores.go).
 //  6. The cgroup is made, and the gateway joins it before it is told to do anything: nothing that is not ours ever runs outside it.
 //  7. The listening sockets are made while nobody is inside; they go to the launcher, which serves them
 //     from the host's namespace. A socket keeps the namespace it was born in: accepting happens in N0, dialling outside.

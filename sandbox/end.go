@@ -27,7 +27,11 @@ func newSession() string {
 
 // end takes everything down, in the reverse order of its making, and completes the report.
 func (r *run) end(ctx context.Context, err error) error {
-	r.gateway.kill()
+	// The kernel takes a millisecond for the gateway's mounts, of which nobody is left to make use: it does so beside what follows.
+	r.gateway.doom()
+	if !r.gone {
+		r.gateway.kill()
+	}
 	if r.init.channel != nil {
 		r.init.Close()
 	}
@@ -41,6 +45,11 @@ func (r *run) end(ctx context.Context, err error) error {
 	if r.door != nil {
 		r.report.Net.Allowed, r.report.Net.Denied = r.door.Report()
 	}
+	if r.gateway != nil {
+		r.report.FS.DelayedExecution, r.forgot = r.plan.changed(r.host, r.begin())
+		r.report.FS.HiddenChanged = r.plan.uncovered(r.host.FS)
+	}
+	r.gateway.kill()
 	if r.cgroup != nil {
 		for _, name := range r.cgroup.Hit() {
 			r.limitHit(name)
@@ -49,10 +58,6 @@ func (r *run) end(ctx context.Context, err error) error {
 		if cerr := r.cgroup.Close(); cerr != nil && err == nil {
 			err = r.explain(StepCgroup, cerr)
 		}
-	}
-	if r.gateway != nil {
-		r.report.FS.DelayedExecution, r.forgot = r.plan.changed(r.host, r.begin())
-		r.report.FS.HiddenChanged = r.plan.uncovered(r.host.FS)
 	}
 	if slices.Contains(r.report.Limits, "wall") {
 		r.report.EndedBy, r.report.ExitCode = "limit", 124

@@ -98,6 +98,9 @@ func (g *gateway) act(m *message) error {
 	if err != nil {
 		return err
 	}
+	if err := tree.fill(g.channel); err != nil {
+		return err
+	}
 	// One user namespace below ours is what the command gets, and it is the last: a kernel bug that needs capabilities in a fresh
 	// one has none to start from. A group of system calls may ask for more.
 	limit := strconv.Itoa(1 + s.Namespaces)

@@ -19,6 +19,7 @@ import (
 //	   │  gatewayStart + fds ────► │                             │   the acts to do: mounts, ports; stdio, init's end of the pair
 //	   │  gatewayTrees + fds ────► │                             │   from a launcher of uid 0: the binds' sources
 //	   │ ◄──────── gatewaySockets  │                             │   the door's listeners, born in N0
+//	   │  gatewayLate + fd ──────► │                             │   contents that were being made meanwhile: the trust stores
 //	   │                           │ ────────── clone ─────────► │
 //	   │ ◄───────────────────────────────────────────────────────┤   init.go
 //	   │ ◄──────── gatewayGone     │ ◄──────── wait(2) ───────── ╵
@@ -31,6 +32,7 @@ type message struct {
 	GatewayStart   *gatewayStart
 	GatewayTrees   bool // descriptors alone
 	GatewaySockets *gatewaySockets
+	GatewayLate    bool // a memfd with the late mounts and their contents (parcel.go)
 	GatewayGone    *gatewayGone
 	Failure        *failure
 
@@ -98,6 +100,7 @@ const (
 	kindSockets
 	kindGone
 	kindFailure
+	kindLate
 )
 
 func (m *message) pack() []byte {
@@ -119,6 +122,8 @@ func (m *message) pack() []byte {
 		p.number(int64(s.Namespaces))
 	case m.GatewayTrees:
 		p.number(kindTrees)
+	case m.GatewayLate:
+		p.number(kindLate)
 	case m.GatewaySockets != nil:
 		p.number(kindSockets)
 		p.flags(m.GatewaySockets.More)
@@ -152,6 +157,8 @@ func (m *message) unpack(b []byte) error {
 		m.GatewayStart = s
 	case kindTrees:
 		m.GatewayTrees = true
+	case kindLate:
+		m.GatewayLate = true
 	case kindSockets:
 		m.GatewaySockets = new(gatewaySockets)
 		u.flags(&m.GatewaySockets.More)

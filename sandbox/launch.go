@@ -5,10 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/agentjail/agentjail/netns/egress"
 	"github.com/agentjail/agentjail/seccomp"
 )
 
@@ -18,9 +20,13 @@ func (r *run) launch(ctx context.Context) error {
 	if e := r.plan.missing(); e != nil {
 		return e
 	}
-	var trust <-chan trusted
-	if r.plan.Net.Mode.Value == "door" {
-		trust = r.plan.trusted(r.host) // beside what follows
+	var trust trusted
+	withDoor := r.plan.Net.Mode.Value == "door"
+	if withDoor {
+		var err error
+		if trust, err = r.plan.trusted(r.host); err != nil {
+			return &Error{Step: StepDoor, Err: err}
+		}
 	}
 	if err := r.openStdio(); err != nil {
 		return &Error{Step: StepStdio, Err: err, Hint: "redirect from a file, a pipe or /dev/null"}
@@ -37,7 +43,7 @@ func (r *run) launch(ctx context.Context) error {
 	if r.opts.Ahead != nil {
 		r.gateway, err = r.opts.Ahead.take()
 	} else {
-		r.gateway, err = startGateway(r.plan.Identity, r.host, trust != nil)
+		r.gateway, err = startGateway(r.plan.Identity, r.host, withDoor)
 	}
 	if err != nil {
 		return r.explain(StepUserNamespace, err)
@@ -49,10 +55,12 @@ func (r *run) launch(ctx context.Context) error {
 		return r.explain(StepControl, err)
 	}
 	mounts := r.plan.Mounts
-	if trust != nil {
-		if mounts, err = r.makeDoor(<-trust); err != nil {
+	if withDoor {
+		files, err := r.makeDoor(trust.ca)
+		if err != nil {
 			return err
 		}
+		mounts = slices.Concat(mounts, trust.mounts, files)
 	}
 	var degraded []string
 	r.cgroup, degraded, err = newCgroup(ctx, r.plan.Limits, r.report.Session, r.host, r.plan.Identity, r.plan.allows("limits"))
@@ -75,6 +83,9 @@ func (r *run) launch(ctx context.Context) error {
 		if err := r.openDoor(); err != nil {
 			return err
 		}
+		if err := r.sendStores(<-trust.filled); err != nil {
+			return err
+		}
 	}
 	return r.startCommand()
 }
@@ -89,17 +100,32 @@ func (r *run) openSecrets(ctx context.Context) (*keeper, error) {
 	return newKeeper(ctx, r.plan, r.host, time.Now)
 }
 
-// makeDoor makes the door, and gives the plan's mounts with what the jail's programs need of it.
-func (r *run) makeDoor(t trusted) ([]Mount, error) {
-	if t.err != nil {
-		return nil, &Error{Step: StepDoor, Err: t.err}
-	}
+// makeDoor makes the door, and gives the files with placeholders that the jail's programs have for it.
+func (r *run) makeDoor(ca *egress.CA) ([]Mount, error) {
 	var err error
-	if r.door, err = newDoor(r.plan, r.secrets, t.ca, r.audit.door); err != nil {
+	if r.door, err = newDoor(r.plan, r.secrets, ca, r.audit.door); err != nil {
 		return nil, &Error{Step: StepDoor, Err: err}
 	}
-	files, err := r.secrets.files()
-	return append(t.mounts, files...), err
+	return r.secrets.files()
+}
+
+// sendStores gives the gateway what the trust stores hold. It may have ended meanwhile, with a word about it.
+func (r *run) sendStores(f filled) error {
+	if f.err != nil {
+		return &Error{Step: StepDoor, Err: f.err}
+	}
+	parcel, err := packMounts(f.mounts)
+	if err != nil {
+		return r.explain(StepHandshake, err)
+	}
+	defer parcel.Close()
+	if err := r.gateway.channel.send(&message{GatewayLate: true}, parcel); err != nil {
+		if m, e := r.gateway.channel.receive(); e == nil && m.Failure != nil {
+			return r.explain(m.Failure.Step, m.Failure.err())
+		}
+		return r.gatewayError(err)
+	}
+	return nil
 }
 
 // tellGateway puts the gateway into its cgroup and tells it its acts.

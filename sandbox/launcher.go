@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -34,17 +35,23 @@ func startGateway(id Identity, h *Host, door bool) (g *gatewayProcess, err error
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		g, err = cloneGateway(id, h, door)
-		close(done)
-		if err == nil {
-			<-g.over
+		if g, err = cloneGateway(id, h, door); err != nil {
+			close(done)
+			return
 		}
+		over := g.over
+		close(done)
+		<-over
 	}()
 	<-done
 	return g, err
 }
 
 func cloneGateway(id Identity, h *Host, door bool) (*gatewayProcess, error) {
+	// What a careless caller has left open goes no further than the launcher.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, &Error{Step: StepHandshake, Err: fmt.Errorf("close_range: %w", err)}
+	}
 	ours, theirs, err := newChannel()
 	if err != nil {
 		return nil, &Error{Step: StepHandshake, Err: err}
@@ -87,12 +94,19 @@ func (g *gatewayProcess) clone(attr *syscall.SysProcAttr, network string, theirs
 	return nil
 }
 
-// end kills the gateway, unless it is dead already, and takes its status. With it goes init, and with init everything in the jail.
+// doom kills the gateway, and does not wait. With it goes init, and with init everything in the jail.
+func (g *gatewayProcess) doom() {
+	if g != nil && g.pid != 0 {
+		unix.Kill(g.pid, unix.SIGKILL)
+	}
+}
+
+// end kills the gateway, unless it is dead already, and takes its status.
 func (g *gatewayProcess) end() {
 	if g.pid == 0 {
 		return
 	}
-	unix.Kill(g.pid, unix.SIGKILL)
+	g.doom()
 	for {
 		if _, err := syscall.Wait4(g.pid, &g.status, 0, nil); !errors.Is(err, unix.EINTR) {
 			break
@@ -221,15 +235,16 @@ func (g *gatewayProcess) openTree(m *Mount, id Identity) (*os.File, error) {
 	return tree, nil
 }
 
-// kill ends the gateway and gives back what it took.
+// kill ends the gateway and gives back what it took. It may be said twice.
 func (g *gatewayProcess) kill() {
-	if g == nil {
+	if g == nil || g.over == nil {
 		return
 	}
 	g.end()
 	g.channel.Close()
 	g.stderr.Close()
 	close(g.over)
+	g.over = nil
 }
 
 // gatewayError explains a gateway that went without a word.

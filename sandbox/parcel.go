@@ -106,7 +106,7 @@ func packMounts(mounts []Mount) (*os.File, error) {
 		p.text(m.Kind)
 		p.text(m.Source)
 		p.text(m.Target)
-		p.flags(m.ReadOnly, m.NoExec, m.Dev, m.Create, m.Own, m.IDMap)
+		p.flags(m.ReadOnly, m.NoExec, m.Dev, m.Create, m.Own, m.IDMap, m.Late)
 		p.number(m.Size)
 		p.number(int64(m.Mode))
 		p.number(offset)
@@ -157,7 +157,7 @@ func unpackMounts(f *os.File) ([]Mount, error) {
 	for i := range mounts {
 		m := &mounts[i]
 		m.Kind, m.Source, m.Target = u.text(), u.text(), u.text()
-		u.flags(&m.ReadOnly, &m.NoExec, &m.Dev, &m.Create, &m.Own, &m.IDMap)
+		u.flags(&m.ReadOnly, &m.NoExec, &m.Dev, &m.Create, &m.Own, &m.IDMap, &m.Late)
 		m.Size, m.Mode = u.number(), uint32(u.number())
 		offset, size := u.number(), u.number()
 		if offset < 0 || size < 0 || offset > int64(len(contents))-size {

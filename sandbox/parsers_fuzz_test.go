@@ -99,6 +99,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add(framed(failed("mount", fmt.Errorf("mount /proc: %w", unix.EPERM))))
 	f.Add(framed(&message{GatewaySockets: &gatewaySockets{More: true}}))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Add(framed(&message{GatewayLate: true}))
 	f.Add(framed(&message{GatewayStart: &gatewayStart{Trees: []int{1, 70}, Ports: []uint16{443, 22}, Door: true, Hostname: "h", Namespaces: 256}}))
 	f.Add([]byte{0, 0, 0, 2, 2, 0xff})
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -120,6 +120,7 @@ type Mount struct {
 	// Nothing is ever made in a bind that is not Own: no ghosts in the user's files.
 	Own   bool   `json:"own,omitempty"`
 	IDMap bool   `json:"idmap,omitempty"` // shown through Identity's mapping
+	Late  bool   `json:"-"`               // of a file: its content comes when the tree stands (truststores.go)
 	Why   string `json:"why"`
 }
 

@@ -66,7 +66,52 @@ type assembler struct {
 	root   int
 	mounts []Mount
 	trees  map[int]*os.File
+	late   []lateFile
 	inside bool // this thread has the jail's root, and not the gateway's
+}
+
+// lateFile is one whose content is still being made: a mount by its index.
+type lateFile struct {
+	mount int
+	file  *os.File
+}
+
+// fill writes what the late files hold, which the launcher sends in the order of their mounts. Nobody is in the jail to see them empty.
+func (a *assembler) fill(c *channel) error {
+	if len(a.late) == 0 {
+		return nil
+	}
+	m, err := c.receive()
+	if err != nil {
+		return &Error{Step: StepHandshake, Err: err}
+	}
+	files, err := m.claim(1)
+	if err != nil {
+		return &Error{Step: StepHandshake, Err: err}
+	}
+	filled, err := unpackMounts(files[0])
+	if err != nil {
+		return &Error{Step: StepHandshake, Err: err}
+	}
+	for i, l := range a.late {
+		if i >= len(filled) || filled[i].Target != a.mounts[l.mount].Target {
+			return &Error{Step: StepHandshake, Err: fmt.Errorf("no content came for %s", a.mounts[l.mount].Target)}
+		}
+		if err := writeAll(l.file, filled[i].Data); err != nil {
+			return &Error{Step: StepRoot, Err: fmt.Errorf("write %s: %w", a.mounts[l.mount].Target, err)}
+		}
+	}
+	a.late = nil
+	return nil
+}
+
+// write puts the content of a mount into a new file of ours, or keeps the file for the content that comes.
+func (a *assembler) write(i int, f *os.File) error {
+	if a.mounts[i].Late {
+		a.late = append(a.late, lateFile{i, f})
+		return nil
+	}
+	return writeAll(f, a.mounts[i].Data)
 }
 
 // outside runs f where the gateway's files are: the thread of a new goroutine has seen no jail.
@@ -217,11 +262,10 @@ func (a *assembler) makeFile(i int) error {
 	if err != nil {
 		return err
 	}
-	return writeAll(fd, m.Data)
+	return a.write(i, os.NewFile(uintptr(fd), "file"))
 }
 
-func writeAll(fd int, data []byte) error {
-	f := os.NewFile(uintptr(fd), "file")
+func writeAll(f *os.File, data []byte) error {
 	_, err := f.Write(data)
 	return errors.Join(err, f.Close())
 }
@@ -267,7 +311,7 @@ func (a *assembler) cover(i int) error {
 		return err
 	}
 	var tree *os.File
-	a.outside(func() { tree, err = openCover(i, m, st.Mode&unix.S_IFMT == unix.S_IFDIR) })
+	a.outside(func() { tree, err = a.openCover(i, m, st.Mode&unix.S_IFMT == unix.S_IFDIR) })
 	if err != nil {
 		return err
 	}
@@ -276,7 +320,7 @@ func (a *assembler) cover(i int) error {
 }
 
 // openCover makes what covers the target of a mount, unless an earlier one has, and opens it.
-func openCover(i int, m *Mount, dir bool) (*os.File, error) {
+func (a *assembler) openCover(i int, m *Mount, dir bool) (*os.File, error) {
 	name, mode := overDir+"/"+strconv.Itoa(i), fs.FileMode(m.Mode)
 	if m.Kind == KindMask { // they are all alike
 		name, mode = overDir+"/file", 0
@@ -292,8 +336,9 @@ func openCover(i int, m *Mount, dir bool) (*os.File, error) {
 	case dir:
 		err = os.Mkdir(name, mode)
 	default:
-		if err = os.WriteFile(name, m.Data, 0o600); err == nil {
-			err = os.Chmod(name, mode)
+		var f *os.File
+		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			err = errors.Join(f.Chmod(mode), a.write(i, f))
 		}
 	}
 	if err != nil {

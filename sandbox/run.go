@@ -57,6 +57,7 @@ type run struct {
 	own      bool           // the next SIGTSTP is the one that we send to our group
 	init     initChannel
 	gateway  *gatewayProcess
+	gone     bool // nobody lives in the jail
 	cgroup   *cgroup
 	door     *door // nil with --net none
 	secrets  *keeper
@@ -108,6 +109,7 @@ func (r *run) supervise(ctx context.Context) error {
 		case m, open := <-fromInit:
 			switch {
 			case !open && exited:
+				r.awaitGone(fromGateway)
 				return nil
 			case !open && failure != nil:
 				return failure
@@ -139,6 +141,8 @@ func (r *run) supervise(ctx context.Context) error {
 				fromGateway = nil // its death ends init, whose socket tells the rest
 			case m.Failure != nil:
 				return r.explain(m.Failure.Step, m.Failure.err())
+			case m.GatewayGone != nil:
+				r.gone = true
 			}
 		case s := <-r.signals:
 			r.handle(s)
@@ -155,6 +159,18 @@ func (r *run) supervise(ctx context.Context) error {
 		case <-ctx.Done():
 			return &Error{Step: StepCommand, Err: context.Cause(ctx)}
 		}
+	}
+}
+
+// awaitGone waits for the gateway's word that init is reaped: init closes its socket before the kernel ends the others in the jail, and is
+// reaped when it has (pid_namespaces(7)).
+func (r *run) awaitGone(fromGateway <-chan *message) {
+	for !r.gone && fromGateway != nil {
+		m, open := <-fromGateway
+		if !open {
+			return
+		}
+		r.gone = m.GatewayGone != nil
 	}
 }
 

@@ -17,37 +17,51 @@ import (
 // maxTrustStore bounds a bundle; Mozilla's is 220 kB. Bytes.
 const maxTrustStore = 8 << 20
 
-// trusted is the session's certificate authority, and the plan's mounts with the stores that hold it.
+// trusted is the session's certificate authority, and on their way the stores that hold it: their contents take longer to make than
+// the gateway takes to start, and less than it needs for the tree, so they follow when that stands (Mount.Late).
 type trusted struct {
 	ca     *egress.CA
+	mounts []Mount // of the stores, without contents
+	filled <-chan filled
+}
+
+// filled are the same mounts with their contents.
+type filled struct {
 	mounts []Mount
 	err    error
 }
 
-// trusted makes the session's authority and its stores on a goroutine, while the gateway starts.
-func (p *Plan) trusted(h *Host) <-chan trusted {
-	done := make(chan trusted, 1)
-	go func() {
-		var t trusted
-		if t.ca, t.err = egress.NewCA(time.Now()); t.err == nil {
-			t.mounts, t.err = p.withTrustStores(h, t.ca)
+// trusted makes the session's authority, and has its stores made on a goroutine.
+func (p *Plan) trusted(h *Host) (t trusted, err error) {
+	if t.ca, err = egress.NewCA(time.Now()); err != nil {
+		return t, err
+	}
+	inJail := tree{mounts: p.Mounts}
+	for _, s := range p.Trust {
+		m := Mount{Kind: KindOver, Target: s.Target, Mode: 0o444, Why: s.Why, Late: true}
+		if inJail.own(s.Target) {
+			m.Kind = KindFile
 		}
-		done <- t
+		t.mounts = append(t.mounts, m)
+	}
+	done := make(chan filled, 1)
+	go func() {
+		f := filled{mounts: slices.Clone(t.mounts)}
+		f.err = p.fillTrustStores(h, t.ca, f.mounts)
+		done <- f
 	}()
-	return done
+	t.filled = done
+	return t, nil
 }
 
-// withTrustStores gives the plan's mounts and, after them, the stores of certificate authorities with the session's CA in them. They
-// are made now because the CA is.
-func (p *Plan) withTrustStores(h *Host, ca *egress.CA) ([]Mount, error) {
+// fillTrustStores makes the contents of the plan's stores of certificate authorities, with the session's CA in them.
+func (p *Plan) fillTrustStores(h *Host, ca *egress.CA, mounts []Mount) error {
 	added := [][]byte{ca.PEM()}
 	for _, r := range p.Net.Policy.Allow {
 		if len(r.UpstreamCA) > 0 {
 			added = append(added, r.UpstreamCA)
 		}
 	}
-	mounts := slices.Clip(p.Mounts)
-	t := tree{mounts: p.Mounts}
 	made := make(map[TrustStore][]byte) // several come of one bundle
 	read := make(map[string][]byte)
 	bundle := func(source string) ([]byte, error) {
@@ -60,7 +74,7 @@ func (p *Plan) withTrustStores(h *Host, ca *egress.CA) ([]Mount, error) {
 		}
 		return data, err
 	}
-	for _, s := range p.Trust {
+	for i, s := range p.Trust {
 		key := TrustStore{Format: s.Format, Source: s.Source}
 		if s.Format == "pkcs12" {
 			key.Source = ""
@@ -69,17 +83,13 @@ func (p *Plan) withTrustStores(h *Host, ca *egress.CA) ([]Mount, error) {
 		if !ok {
 			var err error
 			if data, err = p.trustStore(bundle, s, bytes.Join(added, []byte("\n"))); err != nil {
-				return nil, fmt.Errorf("certificates of %s: %w", s.Target, err)
+				return fmt.Errorf("certificates of %s: %w", s.Target, err)
 			}
 			made[key] = data
 		}
-		kind := KindOver
-		if t.own(s.Target) {
-			kind = KindFile
-		}
-		mounts = append(mounts, Mount{Kind: kind, Target: s.Target, Data: data, Mode: 0o444, Why: s.Why})
+		mounts[i].Data = data
 	}
-	return mounts, nil
+	return nil
 }
 
 // trustStore is the content of one store. bundle reads a file of the host.

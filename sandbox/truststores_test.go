@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -65,5 +68,58 @@ func TestCertificatesOfABundle(t *testing.T) {
 	}
 	if got := certificates(slices.Concat(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("k")}), block("one"))); len(got) != 1 {
 		t.Errorf("%q: a key that lies in a bundle is no certificate", got)
+	}
+}
+
+// The gateway takes late contents for the files they are meant for, or none.
+func TestLateContents(t *testing.T) {
+	file := func(target, content string) Mount { return Mount{Target: target, Data: []byte(content), Late: true} }
+	tests := map[string]struct {
+		sent []Mount
+		want string // "": an error
+	}{
+		"as planned":         {[]Mount{file("/a", "one"), file("/b", "two")}, "onetwo"},
+		"in another order":   {[]Mount{file("/b", "two"), file("/a", "one")}, ""},
+		"one is missing":     {[]Mount{file("/a", "one")}, ""},
+		"another's contents": {[]Mount{file("/a", "one"), file("/c", "two")}, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			launcher, gateway := channels(t)
+			parcel, err := packMounts(test.sent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer parcel.Close()
+			if err := launcher.send(&message{GatewayLate: true}, parcel); err != nil {
+				t.Fatal(err)
+			}
+			a := &assembler{mounts: []Mount{{Target: "/x"}, file("/a", ""), file("/b", "")}}
+			got := make(map[int]string)
+			for _, i := range []int{1, 2} {
+				f, err := os.Create(filepath.Join(t.TempDir(), "late"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[i] = f.Name()
+				if err := a.write(i, f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err = a.fill(gateway)
+			one, err1 := os.ReadFile(got[1])
+			two, err2 := os.ReadFile(got[2])
+			if err := errors.Join(err1, err2); err != nil {
+				t.Fatal(err)
+			}
+			if (err == nil) != (test.want != "") || err == nil && string(one)+string(two) != test.want {
+				t.Errorf("%q and %q, %v", one, two, err)
+			}
+		})
+	}
+	launcher, gateway := channels(t)
+	launcher.Close()
+	if err := (&assembler{mounts: make([]Mount, 1), late: []lateFile{{}}}).fill(gateway); err == nil {
+		t.Error("a launcher that is gone left a store empty")
 	}
 }
