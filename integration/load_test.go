@@ -24,7 +24,7 @@ import (
 //	down:BYTES           seconds for one response of so many bytes
 //	up:BYTES             seconds for one request of so many bytes
 //	gets:CLIENTS:TOTAL   seconds for so many small responses over as many kept connections as there are clients
-//	fresh:N              median seconds from nothing to the first byte of a response, each over a connection of its own
+//	fresh:N              median seconds from nothing to the first byte of a response, each over a connection of its own, to a name that is resolved
 //	warm:N               median seconds for a small response over one kept connection
 //	events:N             median seconds from the server's sending an event of a stream to its arrival
 //	dns:N                median seconds for one name to be resolved
@@ -89,6 +89,13 @@ func (c *loadClient) measure(name string, n []int) (float64, error) {
 	case "gets":
 		return c.gets(n[0], n[1])
 	case "fresh":
+		if c.connect == "-" {
+			addresses, err := net.DefaultResolver.LookupHost(context.Background(), strings.TrimPrefix(c.url, "https://"))
+			if err != nil {
+				return 0, err
+			}
+			c.connect = net.JoinHostPort(addresses[0], "443")
+		}
 		return median(n[0], func() error {
 			t := c.transport(1)
 			defer t.CloseIdleConnections()

@@ -124,6 +124,7 @@ func (r *run) supervise(ctx context.Context) error {
 			case m.running:
 				running = true
 				deadline.Stop()
+				leaveProcessors()
 				defer time.AfterFunc(settleTime, settle).Stop() // this message comes once
 				r.streams.close()
 				if d := r.plan.wall(); d > 0 {

@@ -34,6 +34,11 @@ const (
 	leastRoom   = 50       // percent, however much is in use: collecting all the time is worse
 )
 
+// leaveProcessors leaves half of the processors to those whom the door serves. On two of them, which client and server want as well, an
+// inspected request that comes alone takes 0.25 ms in place of 0.33 and a third less of processor time, and a GiB four fifths:
+// its goroutines hand over to one another, where a second thread would look for them. A launch needs all: it waits in system calls.
+func leaveProcessors() { runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2)) }
+
 // boundGarbage sets at the end of each collection how much garbage there may be until the next: a finalizer runs once in each
 // (runtime.SetFinalizer).
 func boundGarbage() {

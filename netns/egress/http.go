@@ -25,6 +25,11 @@ type web struct {
 	roots     roots
 }
 
+// flushInterval is how long the beginning of an answer whose length is known may wait for its rest: a short one goes out in one piece, and not
+// its head first, which took a goroutine and a TLS record more. Streams stay streams: ReverseProxy passes on what is of unknown length,
+// and events, as they come.
+const flushInterval = time.Millisecond
+
 func newWeb(d *Door) *web {
 	w := &web{door: d}
 	w.http1, w.http2 = w.transport(), w.transport()
@@ -32,7 +37,7 @@ func newWeb(d *Door) *web {
 	w.proxy = &httputil.ReverseProxy{
 		Transport:      w,
 		Rewrite:        rewrite,
-		FlushInterval:  -1, // streams stay streams
+		FlushInterval:  flushInterval,
 		BufferPool:     new(buffers),
 		ModifyResponse: incoming,
 		ErrorHandler:   w.failed,

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // webJail is a door with one host on port 80, answered by h.
@@ -257,6 +259,58 @@ func TestServerSentEvents(t *testing.T) {
 		n, err := res.Body.Read(buf)
 		if want := fmt.Sprintf("data: %d\n\n", i); string(buf[:n]) != want || err != nil && err != io.EOF {
 			t.Fatalf("read %q, %v; want %q", buf[:n], err, want)
+		}
+	}
+}
+
+// TestShortAnswerInOnePiece: head and body of an answer whose length is known are one segment, mostly: on a busy machine some take longer
+// than the door waits.
+func TestShortAnswerInOnePiece(t *testing.T) {
+	j := webJail(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "short") }, nil)
+	c := j.dial("good.example.com", 80)
+	br := bufio.NewReader(c)
+	const times = 60
+	for range times {
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: good.example.com\r\n\r\n")
+		if res, body := readAnswer(t, br, "GET /"); res.StatusCode != 200 || body != "short" {
+			t.Fatalf("%d %q", res.StatusCode, body)
+		}
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			t.Error(err)
+		} else if n := info.Data_segs_in; n > times*3/2 {
+			t.Errorf("%d answers came in %d segments", times, n)
+		}
+	})
+}
+
+// TestSlowBodyOfKnownLength: what there is of an answer is passed on, whatever is still to come.
+func TestSlowBodyOfKnownLength(t *testing.T) {
+	next := make(chan struct{})
+	j := webJail(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "3")
+		w.(http.Flusher).Flush()
+		for range 3 {
+			<-next
+			io.WriteString(w, "x")
+			w.(http.Flusher).Flush()
+		}
+	}, nil)
+	res, err := j.client().Get("http://good.example.com/")
+	if err != nil { // the head arrives before any of the body is sent
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for range 3 {
+		next <- struct{}{}
+		if _, err := io.ReadFull(res.Body, make([]byte, 1)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
