@@ -176,7 +176,9 @@ func gatewaySide(h *netlink.Handle, n1 *os.File) error {
 	if err := loopback(h); err != nil {
 		return err
 	}
-	veth := netlink.NewVeth(netlink.LinkAttrs{Name: GatewayDevice, HardwareAddr: gatewayMAC(), TxQLen: -1, MTU: cableMTU})
+	// One queue for each end: without the number the kernel makes one for every processor, and takes them away at a grace period of RCU.
+	veth := netlink.NewVeth(netlink.LinkAttrs{Name: GatewayDevice, HardwareAddr: gatewayMAC(), TxQLen: -1, MTU: cableMTU,
+		NumTxQueues: 1, NumRxQueues: 1})
 	veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU = JailDevice, jailMAC(), cableMTU
 	veth.PeerNamespace = netlink.NsFd(n1.Fd()) // born there: nothing has to be moved
 	if err := h.LinkAdd(veth); err != nil {

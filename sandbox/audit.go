@@ -24,6 +24,7 @@ type audit struct {
 	mu      sync.Mutex
 	file    *os.File
 	report  *os.File // has room for the report since the beginning, under the name reportPart
+	written int64    // of the report
 	session string
 	seq     int64
 	size    int64
@@ -118,7 +119,7 @@ func (a *audit) open(dir string) (err error) {
 	}
 	err = unix.EINTR
 	for errors.Is(err, unix.EINTR) { // tmpfs gives up at any signal of the runtime's
-		err = unix.Fallocate(int(a.report.Fd()), 0, 0, reportRoom)
+		err = unix.Fallocate(int(a.report.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, reportRoom)
 	}
 	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) { // there, the disk's state is known when the report is written
 		return &fs.PathError{Op: "fallocate", Path: a.report.Name(), Err: err}
@@ -171,12 +172,10 @@ func (a *audit) fail(err error) {
 func (a *audit) close(report []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, err := a.report.Write(report)
-	if err == nil {
-		err = a.report.Truncate(int64(len(report)))
-	}
+	n, err := a.report.Write(report)
+	a.written = int64(n)
 	name := a.report.Name()
-	err = errors.Join(err, a.report.Close(), a.file.Close())
+	err = errors.Join(err, a.file.Close())
 	if err == nil {
 		err = os.Rename(name, filepath.Join(filepath.Dir(name), reportName))
 	}
@@ -186,4 +185,13 @@ func (a *audit) close(report []byte) error {
 	default:
 	}
 	return err
+}
+
+// release gives back the room that the report did not need, for which a disk that is told what is free (ext4's discard) takes a millisecond.
+// Where it fails, that stays as it was.
+func (a *audit) release() {
+	if a != nil {
+		_ = a.report.Truncate(a.written)
+		_ = a.report.Close()
+	}
 }

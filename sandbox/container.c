@@ -6,14 +6,12 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
-#include <linux/memfd.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -24,7 +22,7 @@
 // <sys/mount.h> has mount(2) and, before glibc 2.36, clashes with <linux/mount.h>.
 extern int mount(const char *, const char *, const char *, unsigned long, const void *);
 extern int umount2(const char *, int);
-enum { NOSUID = 2, NODEV = 4, NOEXEC = 8, RDONLY = 1, BIND = 4096, DETACH = 2, NOFOLLOW = 8, EXECUTABLE = 16 /* MFD_EXEC */ };
+enum { NOSUID = 2, NODEV = 4, NOEXEC = 8, RDONLY = 1, BIND = 4096, DETACH = 2 };
 
 // What a jail without sysfs still has in /proc. For a command whose host uid is 0 these mounts are the only wall: owner checks on
 // /proc/sys and on the maps of physical memory ask for no capability.
@@ -59,50 +57,25 @@ static void make_readonly(struct container *c) {
 	}
 }
 
-// mask covers a file with the jail's /dev/null and a directory with an empty one.
+// mask covers a file with the jail's /dev/null and a directory with an empty one. To bind the file first and see it refused would take
+// a grace period of RCU.
 static void mask(struct container *c) {
-	for (int i = 0; i < MASKED; i++)
-		if (mount("../dev/null", masked[i], NULL, BIND, NULL) < 0 && errno != ENOENT &&
-			(errno != ENOTDIR || mount("tmpfs", masked[i], "tmpfs", NOSUID | NODEV | NOEXEC | RDONLY, "nr_blocks=1,nr_inodes=1") < 0))
+	for (int i = 0; i < MASKED; i++) {
+		struct stat st;
+		int err = lstat(masked[i], &st);
+		if (err < 0 && errno == ENOENT)
+			continue; // this kernel has none
+		if (err == 0 && S_ISDIR(st.st_mode))
+			err = mount("tmpfs", masked[i], "tmpfs", NOSUID | NODEV | NOEXEC | RDONLY, "nr_blocks=1,nr_inodes=1");
+		else if (err == 0)
+			err = mount("../dev/null", masked[i], NULL, BIND, NULL);
+		if (err < 0)
 			fail(c, CONTAINER_MASK);
-}
-
-// copy gives what init executes when it cannot be shown read-only: a sealed file in memory, which has no other name.
-static int copy(struct container *c) {
-	int fd = syscall(SYS_memfd_create, "agentjail", MFD_CLOEXEC | MFD_ALLOW_SEALING | EXECUTABLE);
-	if (fd < 0 && errno == EINVAL) // before Linux 6.3
-		fd = syscall(SYS_memfd_create, "agentjail", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	off_t from = 0;
-	ssize_t n = fd < 0 ? -1 : 1;
-	while (n > 0)
-		n = sendfile(fd, c->exe, &from, 1 << 30);
-	if (n < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-		fail(c, CONTAINER_EXEC);
-	return fd;
-}
-
-// unwritable gives what init executes through a read-only mount of its own. A command that is a script with "#!/proc/self/exe" makes the
-// command our binary, and what that starts finds it as /proc/PID/exe: through the host's mount its owner may change the mode, and write
-// to it where the kernel lets one write to what is being executed (CVE-2019-5736; Linux 6.11 and 6.12). root is the old root, in which
-// the gateway's tmpfs may cover it. Where its name leads to another file, or to none, init executes a copy.
-static int unwritable(struct container *c, int root) {
-	struct stat want, got;
-	for (int covered = 1; covered >= 0; covered--) {
-		int tree = syscall(SYS_open_tree, root, c->name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
-		if (tree >= 0 && fstat(c->exe, &want) == 0 && fstat(tree, &got) == 0 && want.st_dev == got.st_dev && want.st_ino == got.st_ino) {
-			if (restrict_mount(tree, "", AT_EMPTY_PATH) < 0)
-				fail(c, CONTAINER_EXEC);
-			return tree;
-		}
-		close(tree);
-		if (covered && (fchdir(root) < 0 || umount2(c->cover, DETACH | NOFOLLOW) < 0))
-			break;
 	}
-	return copy(c);
 }
 
-// mounts makes what belongs to the new namespaces, and leaves the host's files behind. It returns what init executes.
-static int mounts(struct container *c) {
+// mounts makes what belongs to the new namespaces, and leaves the host's files behind.
+static void mounts(struct container *c) {
 	struct stat null;
 	if (chdir(c->root) < 0 || mount("proc", c->proc, "proc", NOSUID | NODEV | NOEXEC, NULL) < 0 || chdir(c->proc) < 0)
 		fail(c, CONTAINER_PROC);
@@ -119,13 +92,8 @@ static int mounts(struct container *c) {
 	if (restrict_mount(AT_FDCWD, ".", 0) < 0)
 		fail(c, CONTAINER_READONLY);
 	// The new root is stacked on the old one, which is then what "." names (pivot_root(2)).
-	int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (old < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+	if (syscall(SYS_pivot_root, ".", ".") < 0 || chdir("/") < 0 || umount2(".", DETACH) < 0) // no working directory in the old one (CVE-2024-21626)
 		fail(c, CONTAINER_PIVOT);
-	int exe = unwritable(c, old);
-	if (chdir("/") < 0 || umount2(".", DETACH) < 0) // no working directory in the old one (CVE-2024-21626)
-		fail(c, CONTAINER_PIVOT);
-	return exe;
 }
 
 // drop leaves CAP_SETFCAP alone: init maps the parent's id 0 into the command's namespace (user_namespaces(7), Linux 5.12).
@@ -155,7 +123,7 @@ static int child(void *arg) {
 	// The caller's session keyring is inherited like a descriptor (session-keyring(7)): the jail gets one of its own.
 	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
 		fail(c, CONTAINER_KEYRING);
-	int program = mounts(c);
+	mounts(c);
 	drop(c);
 	if (setsid() < 0)
 		fail(c, CONTAINER_SESSION);
@@ -164,7 +132,7 @@ static int child(void *arg) {
 	for (int i = 0; i < 4; i++)
 		if ((files[i] = fcntl(c->files[i], F_DUPFD_CLOEXEC, 4)) < 0)
 			fail(c, CONTAINER_STDIO);
-	int exe = fcntl(program, F_DUPFD_CLOEXEC, 4);
+	int exe = fcntl(c->exe, F_DUPFD_CLOEXEC, 4);
 	if (exe < 0)
 		fail(c, CONTAINER_STDIO);
 	for (int i = 0; i < 4; i++)

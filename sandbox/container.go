@@ -9,8 +9,6 @@ import "C"
 import (
 	"errors"
 	"os"
-	"strconv"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -26,15 +24,11 @@ import (
 // taken over one by one (integration/judge_runtime_test.go holds them, and package selftest tries them).
 type container struct{ pid int }
 
-// startContainer puts our init into its namespaces. The tree stands at rootDir; exe is our binary; net the jail's network namespace.
+// startContainer puts our init into its namespaces. The tree stands at rootDir; exe is our binary, behind a read-only mount; net the jail's
+// network namespace.
 func startContainer(mounts []Mount, hostname string, stdio [3]*os.File, initSock, exe, net *os.File) (*container, error) {
-	name, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(exe.Fd())))
-	if err != nil {
-		return nil, err
-	}
-	c := C.struct_container{net: C.int(net.Fd()), exe: C.int(exe.Fd()), name: C.CString(strings.TrimPrefix(name, "/")), cover: C.CString(privateDir[1:]),
-		root: C.CString(rootDir), hostname: C.CString(hostname), proc: C.CString(targetOf(mounts, KindProc)), mqueue: C.CString(targetOf(mounts, KindMqueue))}
-	for _, s := range []*C.char{c.root, c.hostname, c.proc, c.mqueue, c.name, c.cover} {
+	c := C.struct_container{net: C.int(net.Fd()), exe: C.int(exe.Fd()), root: C.CString(rootDir), hostname: C.CString(hostname), proc: C.CString(targetOf(mounts, KindProc)), mqueue: C.CString(targetOf(mounts, KindMqueue))}
+	for _, s := range []*C.char{c.root, c.hostname, c.proc, c.mqueue} {
 		defer C.free(unsafe.Pointer(s))
 	}
 	for i, f := range []*os.File{stdio[0], stdio[1], stdio[2], initSock} {

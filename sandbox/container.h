@@ -10,8 +10,6 @@ struct container {
 	int net;              // the jail's network namespace
 	int files[4];         // init's descriptors: stdin, stdout, stderr, its socket
 	int exe;              // what init executes
-	const char *name;     // what the host calls that, without its slash
-	const char *cover;    // what the gateway has mounted over the host's files, without its slash
 
 	// How it went: the stage that failed and its errno. Both are 0 once init's execve(2) has happened.
 	int stage, err;

@@ -67,7 +67,14 @@ func TestContainerPlacesDescriptors(t *testing.T) {
 				t.Fatal(err)
 			}
 			mounts := tree.list()
+			binary, err := openBinary(exe)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if _, err := gatewayRoot(mounts, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := binary.place(); err != nil {
 				t.Fatal(err)
 			}
 			net := open(t, "/proc/thread-self/ns/net", os.O_RDONLY)
@@ -84,7 +91,7 @@ func TestContainerPlacesDescriptors(t *testing.T) {
 				}
 				return f
 			}
-			c, err := startContainer(mounts, "test", [3]*os.File{at(stdin, test.stdin), at(stdout, test.stdout), at(stderr, test.stderr)}, socket, at(exe, test.exe), net)
+			c, err := startContainer(mounts, "test", [3]*os.File{at(stdin, test.stdin), at(stdout, test.stdout), at(stderr, test.stderr)}, socket, at(binary.file, test.exe), net)
 			for fd, old := range kept {
 				unix.Dup3(old, fd, 0)
 			}

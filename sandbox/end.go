@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,8 +50,8 @@ func (r *run) end(ctx context.Context, err error) error {
 		r.report.FS.DelayedExecution, r.forgot = r.plan.changed(r.host, r.begin())
 		r.report.FS.HiddenChanged = r.plan.uncovered(r.host.FS)
 	}
-	r.gateway.kill()
 	if r.cgroup != nil {
+		r.gateway.kill() // which is in it
 		for _, name := range r.cgroup.Hit() {
 			r.limitHit(name)
 		}
@@ -62,7 +63,12 @@ func (r *run) end(ctx context.Context, err error) error {
 	if slices.Contains(r.report.Limits, "wall") {
 		r.report.EndedBy, r.report.ExitCode = "limit", 124
 	}
-	return r.close(err)
+	err = r.close(err)
+	var released sync.WaitGroup
+	released.Go(r.audit.release)
+	r.gateway.kill()
+	released.Wait()
+	return err
 }
 
 // close writes the record's last lines.

@@ -94,9 +94,16 @@ func (g *gateway) act(m *message) error {
 			return err
 		}
 	}
+	binary, err := openBinary(exe) // its name may lie below the directory that the tree covers
+	if err != nil {
+		return &Error{Step: StepContainer, Err: fmt.Errorf("our binary: %w", err)}
+	}
 	tree, err := gatewayRoot(mounts, s.Trees, trees)
 	if err != nil {
 		return err
+	}
+	if err := binary.place(); err != nil {
+		return &Error{Step: StepContainer, Err: fmt.Errorf("our binary: %w", err)}
 	}
 	if err := tree.fill(g.channel); err != nil {
 		return err
@@ -110,7 +117,7 @@ func (g *gateway) act(m *message) error {
 	if err := halfInotify(); err != nil {
 		return &Error{Step: StepUserNamespace, Err: err}
 	}
-	if g.jail, err = startContainer(mounts, s.Hostname, stdio, initSock, exe, g.link.File()); err != nil {
+	if g.jail, err = startContainer(mounts, s.Hostname, stdio, initSock, binary.file, g.link.File()); err != nil {
 		return &Error{Step: StepContainer, Err: err}
 	}
 	for _, f := range files[:5] {
