@@ -101,7 +101,7 @@ func mapping(text string) []byte {
 // spareThreads has the runtime make threads while the machine gives any: it keeps the idle ones. Go ends a process that needs another and
 // gets none (pthread_create(3), EAGAIN), and a fork bomb in some jail of the user's must not end the others.
 func spareThreads() {
-	const spare = 4 // what a collection on two processors and a read on each may want at once
+	spare := min(4, 2*runtime.GOMAXPROCS(0)) // what a collection on two processors and a read on each may want at once
 	var up sync.WaitGroup
 	up.Add(spare)
 	release := make(chan struct{})
