@@ -148,6 +148,20 @@ func TestGatewaySeenFromOutside(t *testing.T) {
 	}
 }
 
+// TestRoomForDescriptors: no process of ours waits for the table of its descriptors to grow.
+func TestRoomForDescriptors(t *testing.T) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		t.Fatal(err)
+	}
+	jail := startWaiting(t)
+	for name, pid := range map[string]int{"launcher": jail.launcher.Process.Pid, "gateway": jail.gateway} {
+		if n := statusField(pid, "FDSize:"); n < int64(min(l.Cur, 1024)) {
+			t.Errorf("the %s has room for %d", name, n)
+		}
+	}
+}
+
 // TestLauncherTakesAStoppedGatewayAlong kills a launcher whose gateway does not run, and so cannot see that its socket has ended.
 func TestLauncherTakesAStoppedGatewayAlong(t *testing.T) {
 	jail := startWaiting(t)

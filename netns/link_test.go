@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -190,5 +191,25 @@ func BenchmarkNew(b *testing.B) {
 		b.StopTimer()
 		l.Close()
 		b.StartTimer()
+	}
+}
+
+// TestOneQueue: what the kernel makes for each processor it takes away again before the cable is there, and waits for that.
+func TestOneQueue(t *testing.T) {
+	if !inGateway(t) {
+		return
+	}
+	newLink(t)
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	cable, err := h.LinkByName(GatewayDevice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := cable.Attrs(); a.NumTxQueues != 1 || a.NumRxQueues != 1 {
+		t.Errorf("%d and %d queues were asked for", a.NumTxQueues, a.NumRxQueues)
 	}
 }

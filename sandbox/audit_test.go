@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/agentjail/agentjail/netns/egress"
 )
 
@@ -71,5 +73,37 @@ func TestAuditIsBounded(t *testing.T) {
 	}
 	if !strings.Contains(string(data), `"dropped":2`) {
 		t.Errorf("the last line does not count what is missing: %s", data)
+	}
+}
+
+// A report has its room from the beginning, ends where it ends as soon as it has its name, and gives back what it did not need.
+func TestReportsRoom(t *testing.T) {
+	dir := t.TempDir()
+	a, err := openAudit(filepath.Join(dir, "s"), "s", record{Event: "session.start"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := func(name string) int64 {
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(dir, "s", name), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks * 512
+	}
+	if n := room(reportPart); n < reportRoom {
+		t.Errorf("%d bytes are kept for the report, %d were due", n, reportRoom)
+	}
+	if err := a.close([]byte("{}\n")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "s", reportName)); err != nil || string(b) != "{}\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if n := room(reportName); n < reportRoom {
+		t.Errorf("only %d bytes: giving back belongs to release", n)
+	}
+	a.release()
+	if n := room(reportName); n > reportRoom/4 {
+		t.Errorf("%d bytes of disk for a report of 3", n)
 	}
 }

@@ -59,6 +59,9 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	defer func() { // also when ReverseProxy panics with ErrAbortHandler because one side broke off
 		gone := req.Context().Err() != nil // the client, or the session
 		if !whole {
+			if !gone && rec.status != 0 {
+				_ = http.NewResponseController(rw).Flush() // what the server had said before it broke off
+			}
 			// net/http reads on for what is left of the request before it closes; the client may wait for the end of the answer.
 			_ = http.NewResponseController(rw).SetReadDeadline(time.Unix(1, 0))
 		}
