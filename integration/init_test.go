@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +19,7 @@ import (
 // waitingJail is one whose command waits for the end of its stdin, and its processes as the host sees them.
 type waitingJail struct {
 	launcher *exec.Cmd
+	in       io.Closer
 	gateway  int
 	init     int
 	command  int
@@ -49,7 +52,7 @@ func startWaiting(t *testing.T) waitingJail {
 		t.Fatalf("%q, %v", line, err)
 	}
 	below := children(cmd.Process.Pid)
-	w := waitingJail{launcher: cmd, gateway: named(below, "agentjail-gateway"), init: initOf(below)}
+	w := waitingJail{launcher: cmd, in: in, gateway: named(below, "agentjail-gateway"), init: initOf(below)}
 	inside := children(w.init)
 	if w.gateway == 0 || w.init == 0 || len(inside) == 0 {
 		t.Fatalf("gateway %d, init %d, command %v", w.gateway, w.init, inside)
@@ -181,5 +184,30 @@ func TestLauncherTakesAStoppedGatewayAlong(t *testing.T) {
 	if n != 1 {
 		unix.Kill(jail.gateway, unix.SIGKILL)
 		t.Errorf("the gateway lives on without its launcher (%v)", err)
+	}
+}
+
+// TestStoppedGateway: the wall-time limit and signals end a jail whose gateway somebody has stopped.
+func TestStoppedGateway(t *testing.T) {
+	for name, end := range map[string]func(*os.Process){
+		"its command has ended": func(*os.Process) {},
+		"terminated":            func(p *os.Process) { p.Signal(unix.SIGTERM) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			jail := startWaiting(t)
+			gateway := jail.gateway
+			if err := unix.Kill(gateway, unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			stuck := time.AfterFunc(20*time.Second, func() {
+				t.Error("it waits for its gateway")
+				unix.Kill(gateway, unix.SIGKILL)
+			})
+			defer stuck.Stop()
+			if end(jail.launcher.Process); name == "its command has ended" {
+				jail.in.Close()
+			}
+			jail.launcher.Wait()
+		})
 	}
 }

@@ -114,6 +114,8 @@ func (a *audit) open(dir string) (err error) {
 	if a.file, err = os.OpenFile(filepath.Join(dir, auditName), flags|os.O_APPEND, 0o600); err != nil {
 		return err
 	}
+	// Who follows the record sees by this lock whether somebody writes it (flock(2)); where there are none, it is not seen.
+	_ = unix.Flock(int(a.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if a.report, err = os.OpenFile(filepath.Join(dir, reportPart), flags, 0o600); err != nil {
 		return err
 	}
@@ -178,6 +180,8 @@ func (a *audit) close(report []byte) error {
 	err = errors.Join(err, a.file.Close())
 	if err == nil {
 		err = os.Rename(name, filepath.Join(filepath.Dir(name), reportName))
+	} else {
+		err = errors.Join(err, os.Remove(name)) // a part of a report is none
 	}
 	select {
 	case werr := <-a.failed:

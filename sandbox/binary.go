@@ -53,7 +53,11 @@ func (b *ourBinary) place() error {
 		return err
 	}
 	defer place.Close()
-	return attach(int(b.file.Fd()), int(place.Fd()))
+	err = attach(int(b.file.Fd()), int(place.Fd()))
+	if errors.Is(err, unix.ENOENT) {
+		return nil // removed since, or replaced by an update: it stays where it is, nowhere
+	}
+	return err
 }
 
 // copyBinary makes a sealed file in memory, which has no name.

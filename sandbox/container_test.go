@@ -28,10 +28,14 @@ func TestContainerPlacesDescriptors(t *testing.T) {
 		return f
 	}
 	const anywhere = -1
-	for name, test := range map[string]struct{ stdin, stdout, stderr, exe int }{
-		"in each other's places": {1, 2, 0, anywhere},
-		"the binary in stdin's":  {1, 2, anywhere, 0}, // its name is another file's by then
-		"stderr is stdout":       {anywhere, 1, 1, anywhere},
+	for name, test := range map[string]struct {
+		stdin, stdout, stderr, exe int
+		removed                    bool
+	}{
+		"in each other's places": {1, 2, 0, anywhere, false},
+		"the binary in stdin's":  {1, 2, anywhere, 0, false}, // its name is another file's by then
+		"stderr is stdout":       {anywhere, 1, 1, anywhere, false},
+		"the binary is removed":  {anywhere, anywhere, anywhere, anywhere, true}, // an update, between two of our acts
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer fresh(t)()
@@ -40,7 +44,7 @@ func TestContainerPlacesDescriptors(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := hostDir(t)
-			if test.exe != anywhere {
+			if test.exe != anywhere || test.removed {
 				binary, err := os.ReadFile(shell)
 				if err != nil {
 					t.Fatal(err)
@@ -70,6 +74,11 @@ func TestContainerPlacesDescriptors(t *testing.T) {
 			binary, err := openBinary(exe)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if test.removed {
+				if err := os.Remove(shell); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if _, err := gatewayRoot(mounts, nil, nil); err != nil {
 				t.Fatal(err)

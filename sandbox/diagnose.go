@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -79,6 +80,8 @@ func causes() []cause {
 			advice: appArmor},
 		{steps: namespaces(), errnos: []unix.Errno{unix.EACCES}, holds: func(h *Host) bool { return h.line("/sys/fs/selinux/enforce") == "1" },
 			advice: fixed("SELinux is enforcing", "sudo ausearch -m avc -ts recent --raw | audit2allow -M agentjail && sudo semodule -i agentjail.pp")},
+		{steps: []string{StepUserNamespace, StepIDMap}, errnos: refused, holds: unreadable,
+			advice: fixed("agentjail's own file may be executed and not read, so its processes are not yours (proc(5))", "chmod a+r \"$(command -v agentjail)\"")},
 	}, contained(), {
 		{steps: []string{StepUserNamespace}, errnos: []unix.Errno{unix.EPERM}, holds: chrooted,
 			advice: fixed("the root directory is changed by chroot(2)", "start agentjail outside of the chroot")},
@@ -173,6 +176,12 @@ func chrooted(h *Host) bool {
 		}
 	}
 	return true
+}
+
+// unreadable: the file of this process may not be read by its user.
+func unreadable(h *Host) bool {
+	_, err := h.FS.ReadFile("/proc/self/exe", 1)
+	return errors.Is(err, fs.ErrPermission)
 }
 
 // filtered: a seccomp filter is on this process (proc_pid_status(5)).

@@ -33,6 +33,16 @@ func (m factFiles) ReadDir(name string, _ int) ([]fs.DirEntry, error) { return n
 
 const plainMounts = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n22 21 0:5 / /proc rw - proc proc rw\n"
 
+// unreadableFacts are a machine's where agentjail's own file may not be read.
+type unreadableFacts struct{ factFiles }
+
+func (f unreadableFacts) ReadFile(name string, max int) ([]byte, error) {
+	if name == "/proc/self/exe" {
+		return nil, unix.EACCES
+	}
+	return f.factFiles.ReadFile(name, max)
+}
+
 // factsOf is an ordinary one, changed by pairs of file and content.
 func factsOf(pairs ...string) factFiles {
 	m := factFiles{
@@ -50,7 +60,7 @@ func factsOf(pairs ...string) factFiles {
 func TestDiagnose(t *testing.T) {
 	const apparmor = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 	for name, c := range map[string]struct {
-		machine factFiles
+		machine Files
 		uid     int
 		env     []string
 		step    string
@@ -77,12 +87,14 @@ func TestDiagnose(t *testing.T) {
 		"selinux permissive": {factsOf("/sys/fs/selinux/enforce", "0"), 1000, nil, StepUserNamespace, unix.EACCES, []string{"agentjail doctor"}},
 		"docker": {factsOf("/.dockerenv", "", "/proc/self/status", "Seccomp:\t2\n"), 0, nil, StepUserNamespace, unix.EPERM,
 			[]string{"outer container", "docker run --security-opt seccomp=unconfined"}},
-		"podman":                {factsOf("/run/.containerenv", ""), 0, nil, StepMountNamespace, unix.EACCES, []string{"podman run --security-opt"}},
-		"kubernetes":            {factsOf(), 0, []string{"KUBERNETES_SERVICE_HOST=192.0.2.1"}, StepProc, unix.EPERM, []string{"procMount: Unmasked"}},
-		"docker, masked /proc":  {factsOf("/.dockerenv", ""), 0, nil, StepProc, unix.EPERM, []string{"masks parts of /proc", "systempaths=unconfined"}},
-		"docker, /proc/sys":     {factsOf("/.dockerenv", ""), 0, nil, StepUserNamespace, unix.EROFS, []string{"read-only", "systempaths=unconfined"}},
-		"covered /proc":         {factsOf(), 1000, nil, StepProc, unix.EPERM, []string{"covered", "mountinfo"}},
-		"chroot":                {factsOf("/proc/self/mountinfo", "22 21 0:5 / /proc rw - proc proc rw\n"), 1000, nil, StepUserNamespace, unix.EPERM, []string{"chroot"}},
+		"podman":               {factsOf("/run/.containerenv", ""), 0, nil, StepMountNamespace, unix.EACCES, []string{"podman run --security-opt"}},
+		"kubernetes":           {factsOf(), 0, []string{"KUBERNETES_SERVICE_HOST=192.0.2.1"}, StepProc, unix.EPERM, []string{"procMount: Unmasked"}},
+		"docker, masked /proc": {factsOf("/.dockerenv", ""), 0, nil, StepProc, unix.EPERM, []string{"masks parts of /proc", "systempaths=unconfined"}},
+		"docker, /proc/sys":    {factsOf("/.dockerenv", ""), 0, nil, StepUserNamespace, unix.EROFS, []string{"read-only", "systempaths=unconfined"}},
+		"covered /proc":        {factsOf(), 1000, nil, StepProc, unix.EPERM, []string{"covered", "mountinfo"}},
+		"chroot":               {factsOf("/proc/self/mountinfo", "22 21 0:5 / /proc rw - proc proc rw\n"), 1000, nil, StepUserNamespace, unix.EPERM, []string{"chroot"}},
+		"not readable": {unreadableFacts{factsOf("/.dockerenv", "")}, 1000, nil, StepUserNamespace, unix.EACCES,
+			[]string{"may be executed and not read", "chmod a+r"}},
 		"somebody's filter":     {factsOf("/proc/self/status", "Seccomp:\t2\n"), 1000, nil, StepNetwork, unix.EPERM, []string{"filters its system calls"}},
 		"no veth":               {factsOf(), 1000, nil, StepNetwork, unix.EOPNOTSUPP, []string{"modprobe veth"}},
 		"keys":                  {factsOf("/proc/sys/kernel/keys/maxkeys", "200\n"), 1000, nil, StepContainer, unix.EDQUOT, []string{"kernel.keys.maxkeys is 200", "kernel.keys.maxkeys = 2000"}},

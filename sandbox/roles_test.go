@@ -39,13 +39,16 @@ const bombSize = 120
 // bomb starts bombSize sleepers and prints how many it got.
 func bomb() {
 	io.ReadFull(os.Stdin, make([]byte, 1))
-	n := 0
+	n, parent := 0, uintptr(os.Getpid())
 	for range bombSize {
 		// The child waits for a death that its parent's end brings, and needs no thread of its own.
 		pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 		if pid == 0 && errno == 0 {
 			syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0)
-			for {
+			for { // while the parent lives: it may have died before that was said
+				if now, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0); now != parent {
+					syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
+				}
 				syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0) // pause(2), which arm64 does not have
 			}
 		}

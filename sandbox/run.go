@@ -163,15 +163,23 @@ func (r *run) supervise(ctx context.Context) error {
 	}
 }
 
+// goneGrace is how long the gateway has for its word: one that somebody has stopped is killed, and takes everybody in the jail along.
+const goneGrace = time.Second
+
 // awaitGone waits for the gateway's word that init is reaped: init closes its socket before the kernel ends the others in the jail, and is
 // reaped when it has (pid_namespaces(7)).
 func (r *run) awaitGone(fromGateway <-chan *message) {
+	patience := time.After(goneGrace)
 	for !r.gone && fromGateway != nil {
-		m, open := <-fromGateway
-		if !open {
+		select {
+		case m, open := <-fromGateway:
+			if !open {
+				return
+			}
+			r.gone = m.GatewayGone != nil
+		case <-patience:
 			return
 		}
-		r.gone = m.GatewayGone != nil
 	}
 }
 

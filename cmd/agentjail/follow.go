@@ -7,13 +7,14 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 )
 
 // tail reads a growing file: at its end it waits for inotify(7) to tell of more.
 type tail struct {
 	file   *os.File
 	events *os.File
-	gone   bool // the file was taken away: read what is left
+	gone   bool // the file was taken away, or nobody writes it any more: read what is left
 }
 
 // follow begins to watch f. The watch stands before the first read, so nothing falls in between.
@@ -31,7 +32,10 @@ func follow(f *os.File) (*tail, error) {
 	return &tail{file: f, events: events}, nil
 }
 
-// Read reads what is there, or waits. It ends when the file is taken away.
+// lookAgain is how often a file that does not grow is asked whether somebody writes it.
+const lookAgain = time.Second
+
+// Read reads what is there, or waits. It ends when the file is taken away, or nobody writes it: its writer has it locked (flock(2)).
 func (t *tail) Read(p []byte) (int, error) {
 	var buffer [4096]byte // a watch on a file gives events without a name: 16 bytes each
 	for {
@@ -39,7 +43,14 @@ func (t *tail) Read(p []byte) (int, error) {
 		if n > 0 || t.gone || !errors.Is(err, io.EOF) {
 			return n, err
 		}
+		if err := t.events.SetReadDeadline(time.Now().Add(lookAgain)); err != nil {
+			return 0, err
+		}
 		n, err = t.events.Read(buffer[:])
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.gone = syscall.Flock(int(t.file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -73,6 +73,9 @@ func (a *app) printLog(f *os.File) error {
 	for lines := bufio.NewReader(in); ; {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
+			if a.flags.out.follow {
+				a.ui.warn("the session ended without a word: its launcher was killed")
+			}
 			return nil // a last line without its end was cut off by a kill -9, or is being written
 		}
 		if err != nil {

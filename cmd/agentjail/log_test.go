@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/agentjail/agentjail/sandbox"
 )
@@ -18,6 +21,9 @@ func TestFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer writer.Close()
+	if err := syscall.Flock(int(writer.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
 	write := func(text string) {
 		if _, err := writer.WriteString(text); err != nil {
 			t.Error(err)
@@ -146,5 +152,46 @@ func TestNewestSession(t *testing.T) {
 		} else if got := filepath.Base(filepath.Dir(f.Name())); got != test.want {
 			t.Errorf("%q: %s, want %s", test.id, got, test.want)
 		}
+	}
+}
+
+// TestFollowEndsWithTheWriter: a launcher that was killed writes no end.
+func TestFollowEndsWithTheWriter(t *testing.T) {
+	name := filepath.Join(t.TempDir(), auditFile)
+	writer, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(writer.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(writer, `{"time":"x","event":"session.start"}`)
+	reader, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	shown, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	a := &app{Stdio: sandbox.Stdio{Out: out}, ui: ui{w: &told}}
+	a.flags.out.follow = true
+	done := make(chan error, 1)
+	go func() {
+		done <- a.printLog(reader)
+		out.Close()
+	}()
+	lines := bufio.NewScanner(shown)
+	lines.Scan()
+	select {
+	case <-done:
+		t.Error("it ended while there was a writer")
+	case <-time.After(lookAgain + lookAgain/2):
+	}
+	writer.Close()
+	if lines.Scan() || <-done != nil || !strings.Contains(told.String(), "launcher was killed") {
+		t.Errorf("%q, and %q on stderr", lines.Text(), told.String())
 	}
 }

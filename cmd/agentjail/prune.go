@@ -21,7 +21,8 @@ const (
 	pruneMark    = "pruned"       // below the state directory; its time is that of the last look
 )
 
-// pruneSessions removes the records of sessions that ended more than keptTime ago, but for the newest keptSessions and for what runs.
+// pruneSessions removes the records of sessions that ended more than keptTime ago, but for the newest keptSessions and for what runs; and of
+// the others the room of a report that a killed launcher has not written.
 func pruneSessions(state string, now time.Time) error {
 	mark := filepath.Join(state, pruneMark)
 	if info, err := os.Lstat(mark); err == nil && now.Sub(info.ModTime()).Abs() < pruneEvery {
@@ -43,11 +44,16 @@ func pruneSessions(state string, now time.Time) error {
 	}
 	began := now.Add(-keptTime).UTC().Format("20060102-150405")
 	old, _ := slices.BinarySearchFunc(entries, began, func(e fs.DirEntry, t string) int { return strings.Compare(e.Name(), t) })
-	if old = min(old, len(entries)-keptSessions); old <= 0 {
-		return nil
-	}
+	old = max(0, min(old, len(entries)-keptSessions))
 	id := regexp.MustCompile(`^\d{8}-\d{6,12}-[0-9a-f]{8}$`) // what sandbox calls them: nothing else is ours to remove
 	var errs []error
+	lately := now.Add(-pruneEvery).UTC().Format("20060102-150405") // what has just begun cannot be asked whether it runs
+	for _, e := range entries {
+		room := filepath.Join(dir, e.Name(), roomFile)
+		if _, err := os.Lstat(room); err == nil && id.MatchString(e.Name()) && e.Name() < lately && !sandbox.Running(state, e.Name()) {
+			errs = append(errs, os.Remove(room))
+		}
+	}
 	for _, e := range entries[:old] {
 		if !e.IsDir() || !id.MatchString(e.Name()) {
 			continue

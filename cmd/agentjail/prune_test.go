@@ -59,9 +59,24 @@ func TestPruneSessions(t *testing.T) {
 	for i := range keptSessions {
 		newest = append(newest, session(fmt.Sprintf("20260102-%012d-00000000", i), 31*day))
 	}
+	// The room of a report is given back where nobody will write it: not of what runs, and not of what may have just begun.
+	room := func(dir string) string {
+		name := filepath.Join(dir, roomFile)
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	unwritten, waiting, begun := room(newest[0]), room(running), room(session(now.Format("20060102-150405")+"000000-00000000", 0))
+	if err := os.Chtimes(running, now.Add(-31*day), now.Add(-31*day)); err != nil {
+		t.Fatal(err)
+	}
 	if err := pruneSessions(state, now); err != nil {
 		t.Fatal(err)
 	}
+	here(unwritten, false)
+	here(waiting, true)
+	here(begun, true)
 	here(old, false)
 	here(killed, false)
 	here(month, true)

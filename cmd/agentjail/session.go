@@ -16,7 +16,8 @@ import (
 const (
 	auditFile   = "audit.jsonl"
 	reportFile  = "report.json"
-	controlFile = "control" // while it runs
+	roomFile    = ".report.json" // what it is while it runs
+	controlFile = "control"      // while it runs
 )
 
 // openRecord opens one file of a session's record.

@@ -91,7 +91,7 @@ func (r Reason) Sentence() string {
 	case Dial:
 		return "is allowed, but the host machine cannot reach it"
 	case BadResponse:
-		return "is allowed and was reached, but did not give an answer that is HTTP"
+		return "is allowed and was reached, but gave no answer that is HTTP, or broke it off"
 	case Busy:
 		return "was not reached: the session has too many connections or unfinished requests open"
 	case Timeout:

@@ -51,9 +51,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		w.deny(rw, req, s, p.denied)
 		return
 	}
-	rec := &recorder{ResponseWriter: rw, of: p}
-	// net/http adds neither (Content-Type by sniffing) where the key is there: the answer is the real server's.
-	rw.Header()["Date"], rw.Header()["Content-Type"] = nil, nil
+	rec := &recorder{ResponseWriter: rw, of: p, plain: !req.ProtoAtLeast(1, 1)}
 	e := Event{Kind: "http.request", Host: t.host, Port: t.port, Method: req.Method, Path: req.URL.EscapedPath()}
 	whole := false
 	defer func() { // also when ReverseProxy panics with ErrAbortHandler because one side broke off
@@ -61,6 +59,9 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		if !whole {
 			if !gone && rec.status != 0 {
 				_ = http.NewResponseController(rw).Flush() // what the server had said before it broke off
+			}
+			if !req.ProtoAtLeast(1, 1) {
+				reset(s.sock) // the end of the connection would be the end of the answer
 			}
 			// net/http reads on for what is left of the request before it closes; the client may wait for the end of the answer.
 			_ = http.NewResponseController(rw).SetReadDeadline(time.Unix(1, 0))
@@ -88,7 +89,11 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(got httptrace.GotConnInfo) { below(got.Conn).request.Store(ctx.Done()) },
 	})
-	w.proxy.ServeHTTP(rec, req.WithContext(ctx))
+	proxy := w.proxy
+	if own == nil || own == http.NoBody {
+		proxy = w.patient
+	}
+	proxy.ServeHTTP(rec, req.WithContext(ctx))
 	if p.denied == nil && p.cut() != nil {
 		panic(http.ErrAbortHandler) // the server took the cut for an end, and ended its answer well
 	}

@@ -19,15 +19,17 @@ type web struct {
 	server    *http.Server
 	explainer *http.Server // of connections that are only told why, in clear text or TLS
 	proxy     *httputil.ReverseProxy
-	http1     *http.Transport // of clients that speak HTTP/1
-	http2     *http.Transport // of those that speak HTTP/2; the server may speak HTTP/1
+	patient   *httputil.ReverseProxy // for requests without a body; see flushInterval
+	http1     *http.Transport        // of clients that speak HTTP/1
+	http2     *http.Transport        // of those that speak HTTP/2; the server may speak HTTP/1
 	servers   pool
 	roots     roots
 }
 
-// flushInterval is how long the beginning of an answer whose length is known may wait for its rest: a short one goes out in one piece, and not
+// flushInterval is how long a part of an answer whose length is known may wait for the next: a short one goes out in one piece, and not
 // its head first, which took a goroutine and a TLS record more. Streams stay streams: ReverseProxy passes on what is of unknown length,
-// and events, as they come.
+// and events, as they come. So does what answers a request with a body, be it early: of an answer in one piece with the end of its
+// HTTP/2 stream curl 7.88 loses the body.
 const flushInterval = time.Millisecond
 
 func newWeb(d *Door) *web {
@@ -37,12 +39,15 @@ func newWeb(d *Door) *web {
 	w.proxy = &httputil.ReverseProxy{
 		Transport:      w,
 		Rewrite:        rewrite,
-		FlushInterval:  flushInterval,
+		FlushInterval:  -1, // streams stay streams
 		BufferPool:     new(buffers),
 		ModifyResponse: incoming,
 		ErrorHandler:   w.failed,
 		ErrorLog:       log.New(io.Discard, "", 0), // what went wrong is an event
 	}
+	patient := *w.proxy
+	patient.FlushInterval = flushInterval
+	w.patient = &patient
 	w.server = &http.Server{
 		Handler:                      w,
 		ReadHeaderTimeout:            d.limits.Header,
@@ -80,9 +85,9 @@ func (w *web) transport() *http.Transport {
 		Protocols:              new(http.Protocols),
 		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: 2 << 20, SendPingTimeout: 30 * time.Second},
 		DisableCompression:     true, // Accept-Encoding is the client's business
-		MaxIdleConns:           64,
-		MaxResponseHeaderBytes: 256 << 10, // four times what large servers send, and not Go's 10 MB
-		MaxIdleConnsPerHost:    8,
+		MaxIdleConns:           w.door.limits.PerHost,
+		MaxResponseHeaderBytes: 256 << 10,             // four times what large servers send, and not Go's 10 MB
+		MaxIdleConnsPerHost:    w.door.limits.PerHost, // as many as may be in use: a client that keeps its connections has them kept
 		IdleConnTimeout:        30 * time.Second,
 		ExpectContinueTimeout:  time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1); curl waits as long
 		// No Proxy: the launcher's environment is not the jail's. No ResponseHeaderTimeout: a model may think for minutes.

@@ -10,6 +10,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -312,6 +313,68 @@ func TestSlowBodyOfKnownLength(t *testing.T) {
 		if _, err := io.ReadFull(res.Body, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestBrokenOffForHTTP10: where the end of the connection is the end of the answer, one that breaks off must not end well.
+func TestBrokenOffForHTTP10(t *testing.T) {
+	j := webJail(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "part")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}, nil)
+	c := j.dial("good.example.com", 80)
+	io.WriteString(c, "GET / HTTP/1.0\r\nHost: good.example.com\r\n\r\n")
+	if b, err := io.ReadAll(c); err == nil || !strings.HasSuffix(string(b), "part") {
+		t.Errorf("%q, %v; want what there was, and an error", b, err)
+	}
+}
+
+// TestAnswerAfterInformation: what the server did not say is not said behind a 103 either, and a client of HTTP/1.0 gets no 103.
+func TestAnswerAfterInformation(t *testing.T) {
+	j := webJail(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header()["Date"], w.Header()["Content-Type"] = nil, nil
+		io.WriteString(w, "real")
+	}, nil)
+	for _, version := range []string{"1.1", "1.0"} {
+		c := j.dial("good.example.com", 80)
+		io.WriteString(c, "GET / HTTP/"+version+"\r\nHost: good.example.com\r\nConnection: close\r\n\r\n")
+		b, err := io.ReadAll(c)
+		got := string(b)
+		if err != nil || !strings.HasSuffix(got, "real") || strings.Contains(got, "Date:") || strings.Contains(got, "Content-Type:") ||
+			strings.Contains(got, " 103 ") != (version == "1.1") {
+			t.Errorf("HTTP/%s: %q, %v", version, got, err)
+		}
+	}
+}
+
+// TestConnectionsAreKept: as many as its clients keep.
+func TestConnectionsAreKept(t *testing.T) {
+	const clients, times = 40, 5
+	var here sync.WaitGroup
+	j := webJail(t, func(w http.ResponseWriter, r *http.Request) {
+		here.Done()
+		here.Wait() // all at once
+		io.WriteString(w, "real")
+	}, nil)
+	var conns []*net.TCPConn
+	for range clients {
+		conns = append(conns, j.dial("good.example.com", 80))
+	}
+	for range times {
+		here.Add(clients)
+		for _, c := range conns {
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: good.example.com\r\n\r\n")
+		}
+		for _, c := range conns {
+			if res, body := readAnswer(t, bufio.NewReader(c), "GET /"); res.StatusCode != 200 || body != "real" {
+				t.Fatalf("%d %q", res.StatusCode, body)
+			}
+		}
+	}
+	if n := j.opened(); n > clients*3/2 {
+		t.Errorf("%d connections to the server for %d clients", n, clients)
 	}
 }
 

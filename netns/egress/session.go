@@ -172,11 +172,20 @@ type recorder struct {
 	http.ResponseWriter
 	of     *passage
 	status int
+	plain  bool // the client speaks HTTP/1.0
 }
 
 func (r *recorder) WriteHeader(status int) {
 	if status >= 200 {
 		r.status = status
+		// net/http adds neither (Content-Type by sniffing) where the key is there: the answer is the real server's.
+		for _, name := range []string{"Date", "Content-Type"} {
+			if _, ok := r.Header()[name]; !ok {
+				r.Header()[name] = nil
+			}
+		}
+	} else if r.plain {
+		return // RFC 9110 section 15.2
 	} else if r.of.errand != nil {
 		r.of.errand.scrubHeader(r.Header()) // ModifyResponse does not see these
 	}
