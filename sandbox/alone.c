@@ -1,15 +1,56 @@
 // What is best done while a process of ours has one thread: before Go's runtime starts.
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-__attribute__((constructor)) static void agentjail_alone(void) {
-	// A table of descriptors that grows while threads share it waits for a grace period of RCU (expand_fdtable in the kernel), 10 ms and
-	// more: the gateway's did at the 64th source of a mount, in the middle of a launch, and the launcher's at the door's connections.
+// A table of descriptors that grows while threads share it waits for a grace period of RCU (expand_fdtable in the kernel), 10 ms and
+// more: the gateway's did at the 64th source of a mount, in the middle of a launch, and the launcher's at the door's connections.
+static void room_for_descriptors(void) {
 	enum { ROOM = 1024 };
 	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, ROOM - 1); // fails where the limit is lower, and then there is no need, either
 	if (fd >= 0)
 		close(fd);
+}
+
+static void *waits(void *mutex) {
+	pthread_mutex_lock(mutex);
+	pthread_mutex_unlock(mutex);
+	return NULL;
+}
+
+// A launch takes so many threads and processes. Go ends a process that gets no thread with status 2 and its own words, at a moment when
+// nobody can say anything else; so where the user may have few they are asked for at once. Root is not bound by this limit.
+static void room_for_threads(void) {
+	enum { FEW = 4096, THREADS = 24 };
+	static const char words[] = "agentjail: error: plan: threads for the launch: RLIMIT_NPROC is reached\n"
+		"agentjail: hint: end some processes, or raise the limit: ulimit -u\n";
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NPROC, &limit) < 0 || limit.rlim_cur >= FEW)
+		return;
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	pthread_t threads[THREADS];
+	int n = 0;
+	pthread_mutex_lock(&mutex);
+	while (n < THREADS && pthread_create(&threads[n], NULL, waits, &mutex) == 0)
+		n++;
+	pthread_mutex_unlock(&mutex);
+	for (int i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+	if (n < THREADS) {
+		if (write(STDERR_FILENO, words, sizeof words - 1) < 0)
+			_exit(125);
+		_exit(125);
+	}
+}
+
+__attribute__((constructor)) static void agentjail_alone(int argc, char **argv) {
+	room_for_descriptors();
 	// C allocates little here, and every thread of the runtime's would map a heap of 64 MB for it, at which the others wait (mallopt(3)).
 	mallopt(M_ARENA_MAX, 1);
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	if (argc > 0 && strcmp(slash ? slash + 1 : argv[0], "agentjail") == 0) // not the processes that a launcher starts
+		room_for_threads();
 }

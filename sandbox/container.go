@@ -27,7 +27,8 @@ type container struct{ pid int }
 // startContainer puts our init into its namespaces. The tree stands at rootDir; exe is our binary, behind a read-only mount; net the jail's
 // network namespace.
 func startContainer(mounts []Mount, hostname string, stdio [3]*os.File, initSock, exe, net *os.File) (*container, error) {
-	c := C.struct_container{net: C.int(net.Fd()), exe: C.int(exe.Fd()), root: C.CString(rootDir), hostname: C.CString(hostname), proc: C.CString(targetOf(mounts, KindProc)), mqueue: C.CString(targetOf(mounts, KindMqueue))}
+	c := C.struct_container{net: C.int(net.Fd()), exe: C.int(exe.Fd()), root: C.CString(rootDir), hostname: C.CString(hostname),
+		proc: C.CString(targetOf(mounts, KindProc)), mqueue: C.CString(targetOf(mounts, KindMqueue))}
 	for _, s := range []*C.char{c.root, c.hostname, c.proc, c.mqueue} {
 		defer C.free(unsafe.Pointer(s))
 	}

@@ -51,8 +51,8 @@
 //  10. U0's own limit on user namespaces is set after U0 is in use and before anything untrusted runs.
 //  11. One clone(2) makes the remaining namespaces; the child mounts /proc and the message queues in them, makes the root read-only,
 //     pivots, drops every capability but one and executes init from a descriptor: our binary has no name in the jail, and stands
-//     behind a read-only mount (binary.go). The gateway then begins to guard the protecting mounts; its first look puts back what was lifted since they were made, and where it cannot
-//     stand the jail ends.
+//     behind a read-only mount (binary.go). The gateway then begins to guard the protecting mounts; its first look puts back what was
+//     lifted since they were made, and where it cannot stand the jail ends.
 //  12. init clones the command into U1, writes its maps, sets its resource limits; the child drops every capability, sets
 //     no_new_privs, loads the filter and executes. The filter meets nothing but the command.
 //

@@ -57,7 +57,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	defer func() { // also when ReverseProxy panics with ErrAbortHandler because one side broke off
 		gone := req.Context().Err() != nil // the client, or the session
 		if !whole {
-			if !gone && rec.status != 0 {
+			if p.broken != nil && !gone && rec.status >= http.StatusOK {
 				_ = http.NewResponseController(rw).Flush() // what the server had said before it broke off
 			}
 			if !req.ProtoAtLeast(1, 1) {
