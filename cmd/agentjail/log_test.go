@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,28 +14,31 @@ import (
 	"github.com/agentjail/agentjail/sandbox"
 )
 
+// growing is a record that somebody writes, and the same to be read.
+func growing(t *testing.T) (writer, reader *os.File) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), auditFile)
+	writer, err1 := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	reader, err2 := os.Open(name)
+	t.Cleanup(func() {
+		writer.Close()
+		reader.Close()
+	})
+	if err := errors.Join(err1, err2, syscall.Flock(int(writer.Fd()), syscall.LOCK_EX)); err != nil {
+		t.Fatal(err)
+	}
+	return writer, reader
+}
+
 // TestFollow: a line shows up when it is written and not before, a line is never cut, and the end of the session ends it.
 func TestFollow(t *testing.T) {
-	name := filepath.Join(t.TempDir(), auditFile)
-	writer, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer writer.Close()
-	if err := syscall.Flock(int(writer.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	writer, reader := growing(t)
 	write := func(text string) {
 		if _, err := writer.WriteString(text); err != nil {
 			t.Error(err)
 		}
 	}
 	write(`{"time":"x","event":"session.start"}` + "\n")
-	reader, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
 	shown, out, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -157,20 +161,8 @@ func TestNewestSession(t *testing.T) {
 
 // TestFollowEndsWithTheWriter: a launcher that was killed writes no end.
 func TestFollowEndsWithTheWriter(t *testing.T) {
-	name := filepath.Join(t.TempDir(), auditFile)
-	writer, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Flock(int(writer.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	writer, reader := growing(t)
 	fmt.Fprintln(writer, `{"time":"x","event":"session.start"}`)
-	reader, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
 	shown, out, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
