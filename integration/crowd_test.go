@@ -258,7 +258,7 @@ func (j *crowdJail) until(what string, want func(usage) bool) usage {
 func (j *crowdJail) ready() usage {
 	j.t.Helper()
 	j.do("echo 4")
-	return j.until("after the launch", func(u usage) bool { return u.memory <= 7<<10 }) // as in TestMemoryOfAWaitingJail
+	return j.until("after the launch", func(usage) bool { return settled(j.cmd.Process.Pid) })
 }
 
 // TestTwoThousandConnections: half of them through tunnels and half inspected, open at once in one jail, twice. What an open one costs is
