@@ -119,11 +119,15 @@ func (r *run) sendStores(f filled) error {
 		return r.explain(StepHandshake, err)
 	}
 	defer parcel.Close()
-	if err := r.gateway.channel.send(&message{GatewayLate: true}, parcel); err != nil {
+	err = r.gateway.channel.send(&message{GatewayLate: true}, parcel)
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 		if m, e := r.gateway.channel.receive(); e == nil && m.Failure != nil {
 			return r.explain(m.Failure.Step, m.Failure.err())
 		}
 		return r.gatewayError(err)
+	}
+	if err != nil {
+		return r.explain(StepHandshake, err)
 	}
 	return nil
 }
