@@ -1,4 +1,5 @@
 // What is best done while a process of ours has one thread: before Go's runtime starts.
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -13,6 +14,18 @@ static void room_for_descriptors(void) {
 	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, ROOM - 1); // fails where the limit is lower, and then there is no need, either
 	if (fd >= 0)
 		close(fd);
+}
+
+// usual_stacks keeps a caller's limit for one large stack (ulimit -s) from being what every thread of the runtime's maps.
+static void usual_stacks(void) {
+	enum { USUAL = 8 << 20 };
+	pthread_attr_t attr;
+	size_t size;
+	if (pthread_getattr_default_np(&attr) != 0)
+		return;
+	if (pthread_attr_getstacksize(&attr, &size) == 0 && size > USUAL && pthread_attr_setstacksize(&attr, USUAL) == 0)
+		pthread_setattr_default_np(&attr);
+	pthread_attr_destroy(&attr);
 }
 
 static void *waits(void *mutex) {
@@ -32,11 +45,15 @@ static void room_for_threads(void) {
 		return;
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 	pthread_t threads[THREADS];
+	pthread_attr_t small; // their number is asked for, and not memory for stacks of the usual size
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 64 << 10);
 	int n = 0;
 	pthread_mutex_lock(&mutex);
-	while (n < THREADS && pthread_create(&threads[n], NULL, waits, &mutex) == 0)
+	while (n < THREADS && pthread_create(&threads[n], &small, waits, &mutex) == 0)
 		n++;
 	pthread_mutex_unlock(&mutex);
+	pthread_attr_destroy(&small);
 	for (int i = 0; i < n; i++)
 		pthread_join(threads[i], NULL);
 	if (n < THREADS) {
@@ -48,6 +65,7 @@ static void room_for_threads(void) {
 
 __attribute__((constructor)) static void agentjail_alone(int argc, char **argv) {
 	room_for_descriptors();
+	usual_stacks();
 	// C allocates little here, and every thread of the runtime's would map a heap of 64 MB for it, at which the others wait (mallopt(3)).
 	mallopt(M_ARENA_MAX, 1);
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;

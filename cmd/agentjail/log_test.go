@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,23 @@ func growing(t *testing.T) (writer, reader *os.File) {
 	return writer, reader
 }
 
+// followed prints a record as it grows, and gives its lines and how it ended.
+func followed(t *testing.T, reader *os.File, stderr io.Writer) (lines *bufio.Scanner, done <-chan error) {
+	t.Helper()
+	shown, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{Stdio: sandbox.Stdio{Out: out}, ui: ui{w: stderr}}
+	a.flags.out.follow = true
+	ended := make(chan error, 1)
+	go func() {
+		ended <- a.printLog(reader)
+		out.Close()
+	}()
+	return bufio.NewScanner(shown), ended
+}
+
 // TestFollow: a line shows up when it is written and not before, a line is never cut, and the end of the session ends it.
 func TestFollow(t *testing.T) {
 	writer, reader := growing(t)
@@ -39,18 +57,7 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	write(`{"time":"x","event":"session.start"}` + "\n")
-	shown, out, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := &app{Stdio: sandbox.Stdio{Out: out}}
-	a.flags.out.follow = true
-	done := make(chan error, 1)
-	go func() {
-		done <- a.printLog(reader)
-		out.Close()
-	}()
-	lines := bufio.NewScanner(shown)
+	lines, done := followed(t, reader, io.Discard)
 	next := func(want string) {
 		t.Helper()
 		if !lines.Scan() || lines.Text() != want {
@@ -163,19 +170,8 @@ func TestNewestSession(t *testing.T) {
 func TestFollowEndsWithTheWriter(t *testing.T) {
 	writer, reader := growing(t)
 	fmt.Fprintln(writer, `{"time":"x","event":"session.start"}`)
-	shown, out, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var told strings.Builder
-	a := &app{Stdio: sandbox.Stdio{Out: out}, ui: ui{w: &told}}
-	a.flags.out.follow = true
-	done := make(chan error, 1)
-	go func() {
-		done <- a.printLog(reader)
-		out.Close()
-	}()
-	lines := bufio.NewScanner(shown)
+	lines, done := followed(t, reader, &told)
 	lines.Scan()
 	select {
 	case <-done:
