@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -59,6 +60,7 @@ type initEvent struct {
 	running  bool
 	stopped  bool
 	exited   *initExited
+	unread   bool // it has gone and left something unread that it was sent
 	failed   *initFailure
 }
 
@@ -174,7 +176,9 @@ func (c initChannel) write(kind uint32, body []byte) error {
 func (c initChannel) receive() (*initEvent, error) {
 	var raw [unsafe.Sizeof(C.struct_init_event{})]byte
 	m := new(message)
-	if err := c.read(raw[:], m); err != nil {
+	if err := c.read(raw[:], m); errors.Is(err, unix.ECONNRESET) {
+		return &initEvent{unread: true}, nil // once: the end of the file follows
+	} else if err != nil {
 		return nil, err
 	}
 	a, b := int(int32(binary.NativeEndian.Uint32(raw[4:]))), int(int32(binary.NativeEndian.Uint32(raw[8:])))

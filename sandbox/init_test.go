@@ -3,9 +3,11 @@ package sandbox
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,6 +133,40 @@ func TestInitForwardsToTheGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := events(t, c); len(got) != 1 || got[0].exited == nil || got[0].exited.Signal != 9 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A signal that reaches init when the command has ended is told to have been left unread.
+func TestInitLeavesALateSignalUnread(t *testing.T) {
+	c, init := startInit(t)
+	send(t, c, order(t, `sleep 100`))
+	if e, err := c.receive(); err != nil || !e.running {
+		t.Fatal(e, err)
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", init.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := strconv.Atoi(strings.TrimSpace(string(children)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := unix.PidfdOpen(command, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dead)
+	if err := errors.Join(init.Process.Signal(unix.SIGSTOP), unix.Kill(command, unix.SIGKILL)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Poll([]unix.PollFd{{Fd: int32(dead), Events: unix.POLLIN}}, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.signal(unix.SIGTERM, false), init.Process.Signal(unix.SIGCONT)); err != nil {
+		t.Fatal(err)
+	}
+	if got := events(t, c); len(got) != 2 || got[0].exited == nil || got[0].exited.Signal != 9 || !got[1].unread {
 		t.Errorf("%+v", got)
 	}
 }

@@ -147,7 +147,7 @@ func FuzzInitEvent(f *testing.F) {
 			return
 		}
 		set := 0
-		for _, is := range []bool{e.terminal != nil, e.running, e.stopped, e.exited != nil, e.failed != nil} {
+		for _, is := range []bool{e.terminal != nil, e.running, e.stopped, e.exited != nil, e.unread, e.failed != nil} {
 			if is {
 				set++
 			}

@@ -52,7 +52,8 @@ type run struct {
 	signals  chan os.Signal
 	wall     <-chan time.Time
 	sent     syscall.Signal // the last SIGINT or SIGQUIT that was sent to us
-	passed   syscall.Signal // the last signal that was passed on
+	passed   syscall.Signal // the last signal that was passed on and may be the command's end
+	missed   syscall.Signal // one that init did not read any more: the command had ended
 	told     bool           // SIGTSTP was sent to us: we stop when the command has
 	own      bool           // the next SIGTSTP is the one that we send to our group
 	init     initChannel
@@ -132,6 +133,8 @@ func (r *run) supervise(ctx context.Context) error {
 				}
 			case m.stopped:
 				r.stopped()
+			case m.unread:
+				r.missed = r.passed
 			case m.exited != nil:
 				exited = true
 				r.exited(m.exited)

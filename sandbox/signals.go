@@ -63,11 +63,12 @@ func (r *run) handle(s os.Signal) {
 }
 
 func (r *run) forward(s syscall.Signal, group bool) {
-	if s != unix.SIGCONT {
+	if s != unix.SIGCONT && s != unix.SIGSTOP && s != unix.SIGTSTP { // none of which is anybody's end
 		r.passed = s
 	}
-	// An init that is gone is about to be noticed.
-	r.init.signal(s, group)
+	if err := r.init.signal(s, group); err != nil {
+		r.missed = r.passed // an init that is gone is about to be noticed
+	}
 }
 
 // stopped is told when the command has stopped. We stop with it when somebody outside wanted that, and never because the command did:

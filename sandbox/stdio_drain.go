@@ -28,13 +28,16 @@ func (r *run) drain(ctx context.Context) error {
 	r.streams.over[1].Close()
 	r.terminal.interruptible()
 	var grace <-chan time.Time
-	if slices.Contains(r.report.Limits, "wall") || r.report.Signal != "" && r.report.Signal == unix.SignalName(r.passed) {
+	if r.missed != 0 || slices.Contains(r.report.Limits, "wall") || r.report.Signal != "" && r.report.Signal == unix.SignalName(r.passed) {
 		grace = time.After(drainGrace)
 	}
 	var lost error
 	for _, relay := range relays {
 		if !r.await(ctx, relay.done, grace) {
 			r.report.Unread = true
+			if r.report.Signal == "" && r.missed != 0 {
+				r.endedBy(r.missed)
+			}
 			return lost
 		}
 		lost = errors.Join(lost, relay.err)
