@@ -2,7 +2,6 @@ package egress
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -200,8 +199,8 @@ func (w *web) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 // below gives what dial gave, which has TLS above it for https.
 func below(c net.Conn) *counted {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = t.NetConn().(*wire).Conn
 	}
 	return c.(*counted)
 }

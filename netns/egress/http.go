@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"sync"
 	"time"
 )
 
@@ -23,6 +22,7 @@ type web struct {
 	http1     *http.Transport        // of clients that speak HTTP/1
 	http2     *http.Transport        // of those that speak HTTP/2; the server may speak HTTP/1
 	servers   pool
+	bodies    buffers
 	roots     roots
 }
 
@@ -40,7 +40,7 @@ func newWeb(d *Door) *web {
 		Transport:      w,
 		Rewrite:        rewrite,
 		FlushInterval:  -1, // streams stay streams
-		BufferPool:     new(buffers),
+		BufferPool:     &w.bodies,
 		ModifyResponse: incoming,
 		ErrorHandler:   w.failed,
 		ErrorLog:       log.New(io.Discard, "", 0), // what went wrong is an event
@@ -95,18 +95,6 @@ func (w *web) transport() *http.Transport {
 	t.Protocols.SetHTTP1(true)
 	return t
 }
-
-// buffers are what ReverseProxy copies bodies through; without them it makes one for each answer.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) Get() []byte {
-	if p, ok := b.pool.Get().(*[]byte); ok {
-		return *p
-	}
-	return make([]byte, 32<<10)
-}
-
-func (b *buffers) Put(p []byte) { b.pool.Put(&p) }
 
 // ofSession puts the connection's session into the context of its requests. They end with the session, not only with their
 // connection: who waits for an answer looks at nothing else.

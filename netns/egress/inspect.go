@@ -97,13 +97,16 @@ func (d *Door) terminate(ctx context.Context, s *session, client *replay) *refus
 	if err != nil {
 		return t.refuse(BadRequest, err.Error(), "")
 	}
-	s.tls = tls.Server(hidden{client, s}, &tls.Config{
+	under := &wire{Conn: hidden{client, s}, pool: &d.web.bodies}
+	s.tls = &batch{wire: under, Conn: tls.Server(under, &tls.Config{
 		Certificates: []tls.Certificate{*leaf},
 		NextProtos:   []string{"h2", "http/1.1"},
 		MinVersion:   tls.VersionTLS12,
+		// Small records are for a client that is far away and would wait for all of one.
+		DynamicRecordSizingDisabled: true,
 		// A handshake is cheaper than the state, and what was never resumed was never resumed under another name.
 		SessionTicketsDisabled: true,
-	})
+	})}
 	ctx, cancel := context.WithTimeout(ctx, d.limits.Hello)
 	defer cancel()
 	if err := s.tls.HandshakeContext(ctx); err != nil {
@@ -190,7 +193,7 @@ func (w *web) serveInspected(s *session) {
 	defer said.close()
 	if s.tls.ConnectionState().NegotiatedProtocol == "h2" {
 		s.said = said
-		w.run(s, s.tls)
+		w.run(s, s.tls.Conn)
 	} else {
 		s.strict = newStrict(s.tls, nil, maxHead, said)
 		w.run(s, plain{s.strict, s})

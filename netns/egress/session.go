@@ -3,7 +3,6 @@ package egress
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"maps"
@@ -30,9 +29,9 @@ type session struct {
 	ctx    context.Context // done when the door ends
 	role   role
 	sock   socket
-	strict *strict   // nil for HTTP/2, and behind TLS that only explains
-	tls    *tls.Conn // nil in clear text
-	said   *bill     // for the heads of streams; nil for HTTP/1, where strict pays
+	strict *strict // nil for HTTP/2, and behind TLS that only explains
+	tls    *batch  // nil in clear text
+	said   *bill   // for the heads of streams; nil for HTTP/1, where strict pays
 	// target is the host of an origin connection; of an explaining one it has the port, and the host when TLS named it.
 	target target
 	why    *refusal // explaining: what every request is told; nil: its Host is judged

@@ -113,7 +113,7 @@ func (s *strict) end(err error) error {
 	switch c := s.Conn.(type) {
 	case socket:
 		return gone(c)
-	case *tls.Conn:
+	case *batch:
 		if c.ConnectionState().Version >= tls.VersionTLS13 {
 			if _, err := io.Copy(io.Discard, c.NetConn()); err != nil {
 				return err

@@ -57,13 +57,16 @@ func (w *web) dialTLS(ctx context.Context, network, addr string) (net.Conn, erro
 	if !p.http2 {
 		c.NextProtos = c.NextProtos[1:]
 	}
-	conn := tls.Client(up, c)
+	under := &wire{Conn: up, pool: &w.bodies}
+	conn := tls.Client(under, c)
 	hurry, cancel := context.WithTimeout(ctx, w.door.limits.Dial)
 	defer cancel()
 	err = conn.HandshakeContext(hurry)
 	switch {
-	case err == nil:
+	case err == nil && p.http2: // http.Transport has to see that it is TLS
 		return conn, nil
+	case err == nil:
+		return &batch{Conn: conn, wire: under}, nil
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -71,6 +74,6 @@ func (w *web) dialTLS(ctx context.Context, network, addr string) (net.Conn, erro
 	default:
 		err = t.refuse(UpstreamTLS, err.Error(), up.RemoteAddr().String())
 	}
-	_ = up.Close()
+	_ = under.Close()
 	return nil, err
 }
