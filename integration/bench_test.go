@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -9,17 +11,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The benchmarks run what they compare in turn, a round each, and give medians and the ratio of medians: on a shared machine two runs a
 // second apart are alike and two minutes apart are not. `make bench` runs them; BENCHMARKS.md says what came of it.
 
-// BenchmarkStart is a whole run of true: launch, end and clean-up. bwrap is given the same binds and namespaces; it has no network, no
-// filter and no door. Other sandboxes are measured where they are installed.
+// BenchmarkStart is a whole run of true: launch, end and clean-up. bwrap is given the namespaces and what a person would bind for an agent,
+// and as bwrap-same all that the jail's plan mounts, and its filter; it has no network and no door. Other sandboxes are measured where they
+// are installed.
 func BenchmarkStart(b *testing.B) {
 	env := benchProject(b, "")
 	dir := env[0][len("PWD="):]
@@ -28,11 +34,17 @@ func BenchmarkStart(b *testing.B) {
 		{"jail", []string{os.Getenv("AGENTJAIL_BIN"), "--", "true"}},
 		{"jail-no-network", []string{os.Getenv("AGENTJAIL_BIN"), "--net", "none", "--", "true"}},
 	}
+	filter, err := os.Open(fmt.Sprintf("../seccomp/programs/%s.bpf", runtime.GOARCH))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer filter.Close()
 	for _, other := range []contender{
 		{"bwrap", append([]string{"bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
 			"--symlink", "usr/sbin", "/sbin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--ro-bind", "/etc/passwd", "/etc/passwd",
 			"--ro-bind", "/etc/group", "/etc/group", "--ro-bind", "/etc/ssl", "/etc/ssl", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
 			"--tmpfs", "/run", "--tmpfs", "/var/tmp", "--tmpfs", "/home", "--bind", dir, dir, "--chdir", dir}, "--", "true")},
+		{"bwrap-same", alike(b, env, filter)},
 		{"firejail", []string{"firejail", "--quiet", "--noprofile", "--net=none", "--seccomp", "--", "true"}},
 		{"srt", []string{"srt", "true"}},
 		{"podman", []string{"podman", "run", "--rm", "--network=none", "--rootfs", "/", "true"}},
@@ -42,10 +54,51 @@ func BenchmarkStart(b *testing.B) {
 		}
 	}
 	compare(b, contenders, func(c contender) (float64, error) {
+		if _, err := filter.Seek(0, io.SeekStart); err != nil {
+			return 0, err
+		}
 		start := time.Now()
 		err := run(env, nil, c.argv...)
 		return time.Since(start).Seconds() * 1000, err
 	}, "ms")
+}
+
+// alike is bwrap with the mounts of the jail's plan and its filter; the files that the plan makes are binds of one that is there.
+func alike(b *testing.B, env []string, filter *os.File) []string {
+	var out bytes.Buffer
+	if err := run(env, &out, os.Getenv("AGENTJAIL_BIN"), "plan", "--json", "--", "true"); err != nil {
+		b.Fatal(err)
+	}
+	var plan struct {
+		Project string
+		Mounts  []struct {
+			Kind, Source, Target string
+			ReadOnly             bool `json:"read_only"`
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &plan); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := unix.FcntlInt(filter.Fd(), unix.F_SETFD, 0); err != nil { // bwrap has it under this number
+		b.Fatal(err)
+	}
+	argv := []string{"bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--seccomp", strconv.Itoa(int(filter.Fd())), "--proc", "/proc", "--dev", "/dev"}
+	for _, m := range plan.Mounts {
+		switch {
+		case m.Target == "/proc" || m.Target == "/dev" || strings.HasPrefix(m.Target, "/dev/"):
+		case m.Kind == "bind" && m.ReadOnly:
+			argv = append(argv, "--ro-bind", m.Source, m.Target)
+		case m.Kind == "bind":
+			argv = append(argv, "--bind", m.Source, m.Target)
+		case m.Kind == "file":
+			argv = append(argv, "--ro-bind", "/etc/passwd", m.Target)
+		case m.Kind == "symlink":
+			argv = append(argv, "--symlink", m.Source, m.Target)
+		case m.Kind == "tmpfs" || m.Kind == "dir":
+			argv = append(argv, "--"+m.Kind, m.Target)
+		}
+	}
+	return append(argv, "--chdir", plan.Project, "--", "true")
 }
 
 // BenchmarkFlat is a run of true where there is more to look at; each is to cost what the first does.
@@ -210,8 +263,10 @@ func compare(b *testing.B, contenders []contender, measure func(contender) (floa
 		b.ReportMetric(all[c.name][len(all[c.name])*95/100], c.name+"-p95-"+unit) // middle has sorted them
 		b.ReportMetric(middle(all[c.name])/base, c.name+"/"+contenders[0].name)
 	}
-	if bwrap := all["bwrap"]; bwrap != nil {
-		b.ReportMetric(middle(all["jail"])/middle(bwrap), "jail/bwrap")
+	for _, bwrap := range []string{"bwrap", "bwrap-same"} {
+		if all[bwrap] != nil {
+			b.ReportMetric(middle(all["jail"])/middle(all[bwrap]), "jail/"+bwrap)
+		}
 	}
 }
 
