@@ -6,6 +6,9 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // batch is TLS that carries bodies. crypto/tls reads and writes one record for each system call, which is 16 KiB at most (RFC 8446
@@ -73,7 +76,7 @@ type wire struct {
 	reading sync.Mutex
 	in      []byte // read and not yet asked for
 	buf     []byte // what in is a part of; nil while little comes
-	much    bool   // the last read got more than a record
+	much    bool   // the last read got more than a record, or all that it had room for
 	ahead   bool   // nobody waits for what is not here
 
 	writing sync.Mutex
@@ -97,12 +100,12 @@ func (w *wire) Read(p []byte) (int, error) {
 		if w.ahead {
 			return 0, errNothing
 		}
-		if w.much {
+		if w.much && w.readable() {
 			w.buf = w.pool.large()
 		}
 		if w.buf == nil {
 			n, err := w.Conn.Read(p)
-			w.much = n > maxRecord
+			w.much = n == len(p) && n > maxRecord/2
 			return n, err
 		}
 		n, err := w.Conn.Read(w.buf)
@@ -117,6 +120,24 @@ func (w *wire) Read(p []byte) (int, error) {
 		w.drop()
 	}
 	return n, nil
+}
+
+// readable waits until Read has something to give, for a kept connection that waits is to hold no large buffer. Where that ends in an
+// error, Read has the last word.
+func (w *wire) readable() bool {
+	s, ok := w.Conn.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	return raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return err != unix.EAGAIN && err != unix.EINTR
+	}) == nil
 }
 
 // hurry has Read give what is here and not wait, unless little comes anyway: then, and when that ends, it says false.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -172,10 +173,10 @@ func TestBatchWaitsForTheFirstAlone(t *testing.T) {
 			return n, nil
 		}
 	}
-	to.wire.much = true // as after the last read of a body
 	under[1].give = next(3*(maxRecord+22) + 1000)
 	buf := make([]byte, moreBytes)
 	for _, want := range []int{3 * maxRecord, 2 * maxRecord} {
+		to.wire.much = true // as in the middle of a body
 		if n, err := to.Read(buf); n != want || err != nil {
 			t.Errorf("%d bytes, %v; want %d", n, err, want)
 		}
@@ -217,6 +218,11 @@ func TestInspectedBodiesTakeFewCalls(t *testing.T) {
 			t.Errorf("%s: %d, %d bytes, %v", method, res.StatusCode, n, err)
 		}
 		res.Body.Close()
+		for begun := time.Now(); j.door.web.bodies.lent.Load() > 0; runtime.Gosched() { // kept connections hold nothing
+			if time.Since(begun) > patience {
+				t.Fatalf("%s: %d buffers are held", method, j.door.web.bodies.lent.Load())
+			}
+		}
 		if per := float64(systemCalls(t)-before) / (size / maxRecord); per > 2.2 {
 			t.Errorf("%s: %.2f calls for each record", method, per)
 		}
