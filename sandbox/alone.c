@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -63,7 +64,21 @@ static void room_for_threads(void) {
 	}
 }
 
+static unsigned long ignored;
+
+// agentjail_ignored tells what nohup(1), or a shell for its background jobs, has us ignore: bit n is signal n+1. Go's runtime forgets it.
+unsigned long agentjail_ignored(void) { return ignored; }
+
+static void look_at_signals(void) {
+	for (int s = 1; s < 32; s++) {
+		struct sigaction a;
+		if (sigaction(s, NULL, &a) == 0 && a.sa_handler == SIG_IGN)
+			ignored |= 1UL << (s - 1);
+	}
+}
+
 __attribute__((constructor)) static void agentjail_alone(int argc, char **argv) {
+	look_at_signals();
 	room_for_descriptors();
 	usual_stacks();
 	// C allocates little here, and every thread of the runtime's would map a heap of 64 MB for it, at which the others wait (mallopt(3)).

@@ -1,5 +1,8 @@
 package sandbox
 
+// unsigned long agentjail_ignored(void);
+import "C"
+
 import (
 	"bytes"
 	"fmt"
@@ -15,7 +18,7 @@ import (
 // The others end a process that has no jail yet, as they should. [Options] takes what it gives; signal.Stop undoes it.
 func CatchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 32)
-	signal.Notify(signals, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	catch(signals, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	return signals
 }
 
@@ -25,8 +28,20 @@ func watchSignals(signals chan os.Signal) (_ chan os.Signal, stop func()) {
 	if signals == nil {
 		signals = CatchSignals()
 	}
-	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGTSTP, unix.SIGCONT, unix.SIGWINCH, unix.SIGPIPE)
+	catch(signals, unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGTSTP)
+	signal.Notify(signals, unix.SIGCONT, unix.SIGWINCH, unix.SIGPIPE)
 	return signals, func() { signal.Stop(signals) }
+}
+
+// catch leaves those ignored that our caller ignores, as a program without handlers would: who says nohup wants the run to go on.
+func catch(signals chan os.Signal, list ...syscall.Signal) {
+	for _, s := range list {
+		if C.agentjail_ignored()>>(s-1)&1 != 0 {
+			signal.Ignore(s)
+		} else {
+			signal.Notify(signals, s)
+		}
+	}
 }
 
 // handle passes one signal on. What keys send goes to the command's process group, as a terminal would have it; what somebody sends

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// drainGrace is how long a reader has for what is left of a command that the wall-time limit has ended, or a signal that was sent to us.
+// drainGrace is how long a reader has for what is left when the wall-time limit, or a signal that was sent to us, has ended the command or the wait.
 const drainGrace = time.Second
 
 // drain waits until what the dead jail has written is where it goes, and gives what could not be written. The reader outside may be slow,
@@ -33,7 +33,7 @@ func (r *run) drain(ctx context.Context) error {
 	}
 	var lost error
 	for _, relay := range relays {
-		if !r.await(ctx, relay.done, grace) {
+		if !r.await(ctx, relay.done, &grace) {
 			r.report.Unread = true
 			if r.report.Signal == "" && r.missed != 0 {
 				r.endedBy(r.missed)
@@ -49,20 +49,26 @@ func (r *run) drain(ctx context.Context) error {
 	return &Error{Step: StepStdio, Err: lost, Hint: "what the command wrote is not all there: make room, or write to another place"}
 }
 
-// await says whether done came first.
-func (r *run) await(ctx context.Context, done <-chan struct{}, grace <-chan time.Time) bool {
+// await says whether done came first. What ends the wait leaves the reader its grace; a signal that comes in that ends it at once.
+func (r *run) await(ctx context.Context, done <-chan struct{}, grace *<-chan time.Time) bool {
 	for {
 		select {
 		case <-done:
 			return true
 		case s := <-r.signals:
-			if r.endedBy(s.(syscall.Signal)) {
+			if !r.endedBy(s.(syscall.Signal)) {
+				break
+			}
+			if *grace != nil {
 				return false
 			}
+			*grace = time.After(drainGrace)
 		case <-r.wall:
 			r.limitHit("wall")
-			return false
-		case <-grace:
+			if *grace == nil {
+				*grace = time.After(drainGrace)
+			}
+		case <-*grace:
 			return false
 		case <-ctx.Done():
 			return false

@@ -247,6 +247,42 @@ func systemCalls(t *testing.T) (n int) {
 	return reads + writes
 }
 
+// TestBegunChunkIsPassedOn: of a chunk that is not whole yet what has come is passed on, but for what net/http reads at a time.
+func TestBegunChunkIsPassedOn(t *testing.T) {
+	next := make(chan struct{})
+	j := inspectJail(t, func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", 3*someBytes)
+		for range 3 {
+			c.Write(make([]byte, someBytes))
+			<-next
+		}
+		io.WriteString(c, "\r\n0\r\n\r\n")
+	}, nil)
+	client := j.client()
+	client.Transport.(*http.Transport).ForceAttemptHTTP2 = false
+	client.Timeout = patience
+	res, err := client.Get("https://good.example.com/ok")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for range 3 {
+		if _, err := io.ReadFull(res.Body, make([]byte, someBytes)); err != nil {
+			t.Fatal(err)
+		}
+		next <- struct{}{}
+	}
+	if _, err := io.ReadFull(res.Body, make([]byte, 1)); err != io.EOF {
+		t.Error(err)
+	}
+}
+
 // TestBatchGivesBack: what a connection holds when it is closed is free again: what nobody has asked for, what was not sent, and all that
 // a body was carried through that a client has left.
 func TestBatchGivesBack(t *testing.T) {

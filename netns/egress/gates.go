@@ -139,7 +139,11 @@ func incoming(res *http.Response) error {
 		return why
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
-		res.Body = &answered{ReadCloser: res.Body, of: p}
+		a := &answered{ReadCloser: res.Body, of: p, most: moreBytes}
+		if len(res.TransferEncoding) > 0 {
+			a.most = someBytes
+		}
+		res.Body = a
 	}
 	return nil
 }
@@ -147,11 +151,12 @@ func incoming(res *http.Response) error {
 // answered is the body of an answer, and notes when the server breaks it off.
 type answered struct {
 	io.ReadCloser
-	of *passage
+	of   *passage
+	most int // bytes at a time: within a chunk net/http waits until it has as many
 }
 
 func (h *answered) Read(b []byte) (int, error) {
-	n, err := h.ReadCloser.Read(b)
+	n, err := h.ReadCloser.Read(b[:min(len(b), h.most)])
 	if err != nil && err != io.EOF {
 		h.of.broken = err
 	}
