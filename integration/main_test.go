@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,7 +32,18 @@ func TestMain(m *testing.M) {
 			os.Exit(dropped())
 		}
 	}
+	usualSignals()
 	testscript.Main(tidy{m}, programs)
+}
+
+// usualSignals has the tests' programs start with the signals that end a program at their defaults, where the tests themselves run in a
+// shell's background or under nohup: a signal that is caught is not ignored by a child (execve(2)).
+func usualSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} { // the others Go's runtime catches by itself
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // tidy gives the tests a directory for all that is temporary and removes it after them.
