@@ -82,6 +82,7 @@ type wire struct {
 	writing sync.Mutex
 	corked  bool   // more follows
 	out     []byte // kept until then
+	closed  bool
 }
 
 // errNothing says that nothing is here. It is one of those that crypto/tls does not keep for ever.
@@ -166,6 +167,9 @@ func (w *wire) cork(on bool) {
 func (w *wire) Write(p []byte) (int, error) {
 	w.writing.Lock()
 	defer w.writing.Unlock()
+	if w.closed { // or a Write under way would keep a buffer that nobody sends
+		return 0, net.ErrClosed
+	}
 	if w.out == nil && w.corked {
 		w.out = w.pool.large()[:0]
 	}
@@ -207,14 +211,14 @@ func (w *wire) Close() error {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.uncorked()
+	w.closed = true
 	return err
 }
 
 // session is for a connection of the jail's.
 func (w *wire) session() *session { return w.Conn.(carrier).session() }
 
-// buffers are what bodies are carried through. Large ones are few, so that many bodies at once take no more memory than before there
-// were any.
+// buffers are what bodies are carried through. Large ones are few, 8 MiB in all: of many bodies at once the others do without.
 type buffers struct {
 	some, more sync.Pool
 	lent       atomic.Int32

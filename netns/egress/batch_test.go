@@ -305,6 +305,9 @@ func TestBatchGivesBack(t *testing.T) {
 	for _, end := range ends {
 		end.Close()
 	}
+	if n, err := ends[0].wire.Write([]byte("a Write that was under way")); n != 0 || err == nil {
+		t.Error("written after the end")
+	}
 	if n := pool.lent.Load(); n != 0 {
 		t.Errorf("%d buffers are held after the end", n)
 	}
