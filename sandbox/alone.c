@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -77,8 +78,24 @@ static void look_at_signals(void) {
 	}
 }
 
+static unsigned long slack;
+
+// agentjail_slack tells by how many nanoseconds our caller's timers may be late: the command's may be as late, and not as ours.
+unsigned long agentjail_slack(void) { return slack; }
+
+// A thread of Go's runtime (sysmon) looks after the others every 20 microseconds as long as there is something to do, and in a virtual
+// machine each of these timers costs more than what it looks for. A launcher for which a millisecond is soon enough takes a fifth less
+// processor time for small requests; a launch takes 1 % longer. Threads inherit it, so this thread's counts (PR_SET_TIMERSLACK(2const)).
+static void unhurried(void) {
+	enum { SLACK = 1000 * 1000 };
+	int had = prctl(PR_GET_TIMERSLACK);
+	if (had > 0 && had < SLACK && prctl(PR_SET_TIMERSLACK, SLACK) == 0)
+		slack = had;
+}
+
 __attribute__((constructor)) static void agentjail_alone(int argc, char **argv) {
 	look_at_signals();
+	unhurried();
 	room_for_descriptors();
 	usual_stacks();
 	// C allocates little here, and every thread of the runtime's would map a heap of 64 MB for it, at which the others wait (mallopt(3)).

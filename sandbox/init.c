@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -127,6 +128,8 @@ static int start(char *body, size_t size) {
 	a.argv = strings(&p, end, s->argc);
 	a.envp = strings(&p, end, s->envc);
 
+	if (s->slack > 0 && prctl(PR_SET_TIMERSLACK, (unsigned long)s->slack) < 0) // the command inherits it
+		give_up(SPAWN_INIT);
 	int from[3] = {0, 1, 2};
 	if (s->terminal) {
 		from[0] = from[1] = terminal(s);

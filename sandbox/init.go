@@ -3,6 +3,8 @@ package sandbox
 /*
 #include "init.h"
 #include "spawn.h"
+
+unsigned long agentjail_slack(void);
 */
 import "C"
 
@@ -46,7 +48,11 @@ type initStart struct {
 	Rlimits  []rlimit
 	Filter   []byte // struct sock_filter[], native
 	Umask    int
+	Slack    int // nanoseconds by which timers may be late; 0 for as late as ours (alone.c)
 }
+
+// callerSlack is by how many nanoseconds the timers of our caller may be late, or 0 where ours are not later (alone.c).
+func callerSlack() int { return int(C.agentjail_slack()) }
 
 // winsize is a terminal's size in characters and pixels (ioctl_tty(2)).
 type winsize struct{ Row, Col, X, Y uint16 }
@@ -122,7 +128,7 @@ func (e *initFailure) step() string {
 // pack lays the message out as init.h says.
 func (s *initStart) pack() ([]byte, error) {
 	head := C.struct_init_start{
-		uid: C.int32_t(s.UID), gid: C.int32_t(s.GID), umask: C.uint32_t(s.Umask),
+		uid: C.int32_t(s.UID), gid: C.int32_t(s.GID), umask: C.uint32_t(s.Umask), slack: C.uint64_t(s.Slack),
 		row: C.uint16_t(s.Size.Row), col: C.uint16_t(s.Size.Col), x: C.uint16_t(s.Size.X), y: C.uint16_t(s.Size.Y),
 		limits: C.uint32_t(len(s.Rlimits)), filter: C.uint32_t(len(s.Filter) / unix.SizeofSockFilter),
 		argc: C.uint32_t(len(s.Argv)), envc: C.uint32_t(len(s.Env)),

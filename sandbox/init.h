@@ -23,6 +23,7 @@ struct init_signal {
 
 // After this follow the limits, the filter (struct sock_filter[]), and strings, each with its NUL: path, dir, argv, environment.
 struct init_start {
+	uint64_t slack;   // nanoseconds by which timers may be late (PR_SET_TIMERSLACK(2const)); 0 for as they are
 	int32_t uid, gid; // as the command sees them
 	uint32_t umask;
 	uint32_t terminal;

@@ -208,7 +208,8 @@ func (r *run) startCommand() error {
 	}
 	c := r.plan.Command
 	start := &initStart{Path: c.Path, Argv: c.Argv, Dir: c.Dir, UID: r.plan.Identity.UID, GID: r.plan.Identity.GID,
-		Rlimits: append(r.cgroup.rlimits(), sharedLimits()...), Filter: filter, Umask: r.umask}
+		Rlimits: append(r.cgroup.rlimits(), sharedLimits()...), Filter: filter, Umask: r.umask,
+		Slack: callerSlack()}
 	for _, v := range c.Env {
 		start.Env = append(start.Env, v.Name+"="+r.secrets.environ(v))
 	}

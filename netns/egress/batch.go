@@ -134,11 +134,38 @@ func (w *wire) readable() bool {
 	if err != nil {
 		return false
 	}
-	return raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return err != unix.EAGAIN && err != unix.EINTR
-	}) == nil
+	return raw.Read(pending) == nil
+}
+
+// pending says whether something can be read, be it an end or an error.
+func pending(fd uintptr) bool {
+	var b [1]byte
+	_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return err != unix.EAGAIN && err != unix.EINTR
+}
+
+// silent says whether nothing can be read from c now.
+func silent(c syscall.Conn) bool {
+	raw, err := c.SyscallConn()
+	quiet := false
+	return err == nil && raw.Control(func(fd uintptr) { quiet = !pending(fd) }) == nil && quiet
+}
+
+// quiet says whether nothing was read that nobody has asked for.
+func (b *batch) quiet() bool {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	b.wire.look(true)
+	defer b.wire.look(false)
+	_, err := b.Conn.Read(make([]byte, 1))
+	return err == errNothing
+}
+
+// look has Read give what is here and not wait.
+func (w *wire) look(on bool) {
+	w.reading.Lock()
+	defer w.reading.Unlock()
+	w.ahead = on
 }
 
 // hurry has Read give what is here and not wait, unless little comes anyway: then, and when that ends, it says false.

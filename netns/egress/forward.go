@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -21,8 +22,10 @@ type passage struct {
 	end     context.CancelCauseFunc // ends the request
 	judged  bool                    // requests to this target are
 	http2   bool                    // is what the client speaks
+	read    bool                    // for exchange
 	denied  *refusal                // was the answer, and the event
 	broken  error                   // how the server broke off an answer that had begun
+	changed io.Closer               // the connection on which it speaks another protocol
 }
 
 type passageKey struct{}
@@ -35,7 +38,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 		return
 	}
 	defer leave()
-	p := &passage{target: t, session: s, http2: req.ProtoMajor == 2}
+	p := &passage{target: t, session: s, http2: req.ProtoMajor == 2, read: carries(req)}
 	own := req.Body
 	defer func() {
 		req.Body = own
@@ -64,6 +67,8 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 			}
 			// net/http reads on for what is left of the request before it closes; the client may wait for the end of the answer.
 			_ = http.NewResponseController(rw).SetReadDeadline(time.Unix(1, 0))
+		} else if _, sized := rec.Header()["Content-Length"]; sized && s.strict != nil {
+			_ = http.NewResponseController(rw).Flush() // whole, and nobody waits for the record
 		}
 		if p.errand != nil {
 			p.errand.over()
@@ -85,9 +90,11 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	if s.strict != nil && own != nil && own != http.NoBody {
 		defer unread(ctx, rw)()
 	}
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(got httptrace.GotConnInfo) { below(got.Conn).request.Store(ctx.Done()) },
-	})
+	if !p.read {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(got httptrace.GotConnInfo) { below(got.Conn).request.Store(ctx.Done()) },
+		})
+	}
 	proxy := w.proxy
 	if own == nil || own == http.NoBody {
 		proxy = w.patient
@@ -155,6 +162,9 @@ func rewrite(r *httputil.ProxyRequest) {
 // failed answers a request whose upstream failed.
 func (w *web) failed(rw http.ResponseWriter, req *http.Request, err error) {
 	p := req.Context().Value(passageKey{}).(*passage)
+	if p.changed != nil { // and to which nobody had asked: ReverseProxy says so, and leaves it open
+		_ = p.changed.Close()
+	}
 	why := p.cut()
 	cut := why != nil
 	if !cut && !errors.As(err, &why) {

@@ -113,8 +113,11 @@ func (w *web) RoundTrip(req *http.Request) (*http.Response, error) {
 		w.door.ledger.emit(event)
 	}
 	replayable(req)
-	if p.http2 {
+	switch {
+	case p.http2:
 		return w.http2.RoundTrip(req)
+	case p.read:
+		return w.reads.RoundTrip(req)
 	}
 	return w.http1.RoundTrip(req)
 }
@@ -138,7 +141,9 @@ func incoming(res *http.Response) error {
 	if why := p.errand.incoming(res); why != nil {
 		return why
 	}
-	if res.StatusCode != http.StatusSwitchingProtocols {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		p.changed = res.Body
+	} else {
 		a := &answered{ReadCloser: res.Body, of: p, most: moreBytes}
 		if len(res.TransferEncoding) > 0 {
 			a.most = someBytes

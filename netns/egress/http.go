@@ -21,6 +21,7 @@ type web struct {
 	patient   *httputil.ReverseProxy // for requests without a body; see flushInterval
 	http1     *http.Transport        // of clients that speak HTTP/1
 	http2     *http.Transport        // of those that speak HTTP/2; the server may speak HTTP/1
+	reads     *exchange              // of those, what has no body
 	servers   pool
 	bodies    buffers
 	roots     roots
@@ -34,6 +35,7 @@ const flushInterval = time.Millisecond
 
 func newWeb(d *Door) *web {
 	w := &web{door: d}
+	w.reads = newExchange(w)
 	w.http1, w.http2 = w.transport(), w.transport()
 	w.http2.Protocols.SetHTTP2(true) // where TLS agrees on it
 	w.proxy = &httputil.ReverseProxy{
@@ -86,9 +88,9 @@ func (w *web) transport() *http.Transport {
 		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: 2 << 20, SendPingTimeout: 30 * time.Second},
 		DisableCompression:     true, // Accept-Encoding is the client's business
 		MaxIdleConns:           w.door.limits.PerHost,
-		MaxResponseHeaderBytes: 256 << 10,             // four times what large servers send, and not Go's 10 MB
+		MaxResponseHeaderBytes: maxAnswerHead,
 		MaxIdleConnsPerHost:    w.door.limits.PerHost, // as many as may be in use: a client that keeps its connections has them kept
-		IdleConnTimeout:        30 * time.Second,
+		IdleConnTimeout:        keptFor,
 		ExpectContinueTimeout:  time.Second, // then the body is sent unasked (RFC 9110 section 10.1.1); curl waits as long
 		// No Proxy: the launcher's environment is not the jail's. No ResponseHeaderTimeout: a model may think for minutes.
 	}

@@ -171,8 +171,12 @@ type recorder struct {
 	http.ResponseWriter
 	of     *passage
 	status int
+	before int  // answers before the one that counts
 	plain  bool // the client speaks HTTP/1.0
 }
+
+// maxInformation is for a server that says every second for hours that it is still there (RFC 9110 section 15.2).
+const maxInformation = 10_000
 
 func (r *recorder) WriteHeader(status int) {
 	if status >= 200 {
@@ -183,6 +187,11 @@ func (r *recorder) WriteHeader(status int) {
 				r.Header()[name] = nil
 			}
 		}
+	} else if r.before++; r.before > maxInformation {
+		why := r.of.target.refuse(BadResponse, "information without end", "")
+		r.of.gauge.why.CompareAndSwap(nil, why)
+		r.of.end(why)
+		return
 	} else if r.plain {
 		return // RFC 9110 section 15.2
 	} else if r.of.errand != nil {

@@ -43,7 +43,7 @@ func newMisbehaving(t *testing.T, alpn string, act func(c net.Conn)) *misbehavin
 		defer func() { m.gone <- struct{}{} }()
 		var c net.Conn = raw
 		if alpn != "" {
-			c = tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{*leaf}, NextProtos: []string{alpn}})
+			c = tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{*leaf}, NextProtos: []string{alpn}, DynamicRecordSizingDisabled: true})
 			if c.(*tls.Conn).Handshake() != nil {
 				return
 			}
