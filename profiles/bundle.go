@@ -44,6 +44,9 @@ type answer struct {
 // so env.set gets npm_config_registry, GOPROXY, GOSUMDB or PIP_INDEX_URL, unless p sets or passes it itself or the URL holds a
 // credential. p is not changed. The error is an *Error with a hint.
 func (a Asker) Expand(ctx context.Context, p *Profile) (*Profile, error) {
+	if !slices.ContainsFunc(p.Net.Allow, func(i Item) bool { return strings.HasPrefix(i.Value, "@") }) {
+		return p, nil
+	}
 	out := Merge(p, nil)
 	var plain []Item
 	var rules []Rule

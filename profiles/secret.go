@@ -207,10 +207,10 @@ func header(s string) bool {
 // WithSecrets gives p with the secrets switched on that names say (--secret). One that p does not define comes from SecretsFile in
 // configDir. A name that nobody defines is an error that shows those that are.
 func WithSecrets(p *Profile, configDir string, names []string) (*Profile, error) {
-	out := Merge(p, nil)
 	if len(names) == 0 {
-		return out, nil
+		return p, nil
 	}
+	out := Merge(p, nil)
 	own, err := ownSecrets(configDir)
 	if err != nil {
 		return nil, err

@@ -252,3 +252,13 @@ func TestNoStringHasANUL(t *testing.T) {
 		}
 	}
 }
+
+// TestOurTimersMayBeLate: the runtime's own thread looks after the others every millisecond and not every 20 microseconds; the command's
+// timers are its caller's (life/timers_are_as_late_as_the_callers).
+func TestOurTimersMayBeLate(t *testing.T) {
+	had := callerSlack()
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil || slack < 1_000_000 || had >= slack || had == 0 && slack == 1_000_000 {
+		t.Errorf("timers may be late by %d ns, the caller's by %d: %v", slack, had, err)
+	}
+}

@@ -32,7 +32,7 @@ func (w *planner) network() error {
 		return planError("write door or none", "%s: net mode %q", mode.Why, mode.Value)
 	}
 	w.plan.Net.Mode = mode
-	policy := egress.Policy{Profile: w.profile.Name, Allow: []egress.Rule{}, Explain: n.Denied.Value != "nxdomain"}
+	policy := egress.Policy{Profile: w.profile.Name, Allow: make([]egress.Rule, 0, len(n.Allow)+len(n.Rules)), Explain: n.Denied.Value != "nxdomain"}
 	if d := n.Denied; d.Value != "" && d.Value != "explain" && d.Value != "nxdomain" {
 		return planError("write explain or nxdomain", "%s: net.denied %q", d.Why, d.Value)
 	}

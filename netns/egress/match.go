@@ -25,7 +25,7 @@ type table struct {
 // Compile checks every rule and gives the Matcher. A policy with one bad rule gives none: a rule that was not understood must not
 // be left out in silence. An empty Allow allows nothing.
 func (p *Policy) Compile() (*Matcher, error) {
-	m := &Matcher{allow: newTable(), deny: newTable()}
+	m := &Matcher{allow: newTable(len(p.Allow)), deny: newTable(len(p.Deny))}
 	ports := map[uint16]bool{80: true, 443: true}
 	for i := range p.Allow {
 		r := &p.Allow[i]
@@ -127,8 +127,8 @@ func (m *Matcher) Known(host string) bool {
 // are answered.
 func (m *Matcher) Ports() []uint16 { return slices.Clone(m.ports) }
 
-func newTable() table {
-	return table{exact: map[string][]*Rule{}, below: map[string][]*Rule{}}
+func newTable(rules int) table {
+	return table{exact: make(map[string][]*Rule, rules), below: map[string][]*Rule{}}
 }
 
 // add files a copy of the rule, before the rules that it goes before.
@@ -139,11 +139,12 @@ func (t table) add(r *Rule) {
 	}
 	own := *r
 	own.Ports = slices.Clone(r.Ports)
-	at := slices.IndexFunc(list[key], func(other *Rule) bool { return own.how() || !other.how() })
+	same := list[key]
+	at := slices.IndexFunc(same, func(other *Rule) bool { return own.how() || !other.how() })
 	if at < 0 {
-		at = len(list[key])
+		at = len(same)
 	}
-	list[key] = slices.Insert(list[key], at, &own)
+	list[key] = slices.Insert(same, at, &own)
 }
 
 // how says whether the rule does more than allow.
