@@ -78,6 +78,19 @@ static void look_at_signals(void) {
 	}
 }
 
+// keep_closed has what is written to a stream that our caller has closed fail, as it would without us: Go's runtime opens /dev/null in its
+// place, which takes everything.
+static void keep_closed(void) {
+	for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0) {
+			int null = open("/dev/null", O_RDONLY);
+			if (null >= 0 && null != fd) { // stdin is closed as well
+				dup2(null, fd);
+				close(null);
+			}
+		}
+}
+
 static unsigned long slack;
 
 // agentjail_slack tells by how many nanoseconds our caller's timers may be late: the command's may be as late, and not as ours.
@@ -95,6 +108,7 @@ static void unhurried(void) {
 
 __attribute__((constructor)) static void agentjail_alone(int argc, char **argv) {
 	look_at_signals();
+	keep_closed();
 	unhurried();
 	room_for_descriptors();
 	usual_stacks();

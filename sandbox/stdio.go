@@ -47,7 +47,7 @@ func newStreams(s Stdio, terminal bool) (*streams, error) {
 		st.child[i], err = null, nil
 		switch {
 		case terminal && (i < 2 || term.IsTerminal(int(f.Fd()))):
-		case i == 2 && sameFile(s.Out, s.Err) && !terminal:
+		case i == 2 && st.child[1] != s.Out && sameFile(s.Out, s.Err) && !terminal: // of /dev/null each keeps its own mode
 			st.child[2] = st.child[1] // one pipe, so that the order of what is written to both is kept
 		default:
 			st.child[i], err = st.stream(f, name, null)
