@@ -132,17 +132,17 @@ func (x *exchange) cut(key string, i int) {
 }
 
 // give keeps a connection for the next request, if there is room.
-func (x *exchange) give(k *link) {
+func (x *exchange) give(k *link) (kept bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.n >= x.web.door.limits.PerHost {
-		_ = k.Close()
-		return
+		return false
 	}
 	k.used = true
 	x.idle[k.key] = append(x.idle[k.key], k)
 	x.n++
 	k.end.Reset(x.wait)
+	return true
 }
 
 // try sends the request on one connection.
@@ -159,9 +159,7 @@ func (x *exchange) try(k *link, req *http.Request) (*http.Response, error) {
 	}
 	k.left = math.MaxInt64
 	a := &freeing{ReadCloser: res.Body, done: func(whole bool) {
-		if stop() && whole && !res.Close && !req.Close {
-			x.give(k)
-		} else {
+		if !stop() || !whole || res.Close || req.Close || !x.give(k) {
 			_ = k.Close()
 		}
 	}}

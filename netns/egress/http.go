@@ -21,7 +21,7 @@ type web struct {
 	patient   *httputil.ReverseProxy // for requests without a body; see flushInterval
 	http1     *http.Transport        // of clients that speak HTTP/1
 	http2     *http.Transport        // of those that speak HTTP/2; the server may speak HTTP/1
-	reads     *exchange              // of those, what has no body
+	reads     *exchange              // of HTTP/1, what reads and has no body
 	servers   pool
 	bodies    buffers
 	roots     roots
