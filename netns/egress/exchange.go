@@ -37,7 +37,6 @@ type link struct {
 	writer *bufio.Writer
 	left   int64 // bytes that the head of the answer may still have
 	heard  bool  // the server answers
-	used   bool  // for a request before this one
 	end    *time.Timer
 }
 
@@ -61,29 +60,35 @@ func carries(req *http.Request) bool {
 	return false
 }
 
-// RoundTrip sends a request of those that carries knows and gives the answer, whose body has to be closed.
+// RoundTrip sends a request of those that carries knows and gives the answer, whose body has to be closed. One that a kept connection
+// took without a word is sent once more, on a new one: it may be what the server breaks down at.
 func (x *exchange) RoundTrip(req *http.Request) (*http.Response, error) {
-	for {
-		k, err := x.take(req)
-		if err != nil {
-			return nil, err
-		}
+	key := req.URL.Scheme + "://" + req.URL.Host
+	if k := x.take(key); k != nil {
 		res, err := x.try(k, req)
-		if err == nil || !k.used || k.heard || req.Context().Err() != nil {
+		if err == nil || k.heard || req.Context().Err() != nil {
 			return res, err
 		}
 	}
+	k, err := x.dial(key, req)
+	if err != nil {
+		return nil, err
+	}
+	return x.try(k, req)
 }
 
-// take gives a connection, a new one where none waits.
-func (x *exchange) take(req *http.Request) (*link, error) {
-	key := req.URL.Scheme + "://" + req.URL.Host
+// take gives a connection that waits, or nil.
+func (x *exchange) take(key string) *link {
 	for k := x.latest(key); k != nil; k = x.latest(key) {
 		if k.end.Stop() && k.quiet() {
-			return k, nil
+			return k
 		}
 		_ = k.Close()
 	}
+	return nil
+}
+
+func (x *exchange) dial(key string, req *http.Request) (*link, error) {
 	dial := x.web.dial
 	if req.URL.Scheme == "https" {
 		dial = x.web.dialTLS
@@ -138,7 +143,6 @@ func (x *exchange) give(k *link) (kept bool) {
 	if x.n >= x.web.door.limits.PerHost {
 		return false
 	}
-	k.used = true
 	x.idle[k.key] = append(x.idle[k.key], k)
 	x.n++
 	k.end.Reset(x.wait)

@@ -91,6 +91,36 @@ func TestReadsAreSentAgain(t *testing.T) {
 	})
 }
 
+// TestSentAgainOnce: on a new connection, however many wait: the request may be what the server breaks down at.
+func TestSentAgainOnce(t *testing.T) {
+	const clients = 5
+	keptWays(t, func(t *testing.T, way int) {
+		var here sync.WaitGroup
+		here.Add(clients)
+		var again atomic.Int32
+		_, ask := keptJail(t, way, func(n int, c net.Conn) {
+			if n > clients {
+				again.Add(1)
+				return
+			}
+			here.Done()
+			here.Wait() // all at once
+			io.WriteString(c, real1)
+			if !heardNothing(c) {
+				again.Add(1)
+			}
+		})
+		var all sync.WaitGroup
+		for range clients {
+			all.Go(func() { ask("GET") })
+		}
+		all.Wait()
+		if status, _ := ask("GET"); status != 502 || again.Load() != 2 {
+			t.Errorf("%d, sent %d times", status, again.Load())
+		}
+	})
+}
+
 // TestUnaskedAnswer: what a server says without being asked is the answer to nothing.
 func TestUnaskedAnswer(t *testing.T) {
 	const head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-A: "

@@ -209,6 +209,22 @@ func TestNobodyWaitsForAnotherTunnel(t *testing.T) {
 	}
 }
 
+// TestTunnelStreams: only of a tunnel that moved much in turn after turn nobody waits for what comes next.
+func TestTunnelStreams(t *testing.T) {
+	var b tunnel
+	for turn := 1; turn <= 2*streamTurns; turn++ {
+		if got := b.streams(streamBytes); got != (turn >= streamTurns) {
+			t.Errorf("turn %d: %v", turn, got)
+		}
+	}
+	if !b.streams(0) { // an event about what was sent
+		t.Error("a turn of nothing ends a stream")
+	}
+	if b.streams(1) || b.streams(streamBytes) {
+		t.Error("a short message leaves it a stream")
+	}
+}
+
 // TestTunnelEnds: how each way to end one connection is passed on to the other.
 func TestTunnelEnds(t *testing.T) {
 	read := func(c *net.TCPConn) string {
