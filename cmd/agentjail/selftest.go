@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"os/user"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/term"
@@ -62,7 +65,8 @@ func (a *app) selftest(ctx context.Context) error {
 		defer fmt.Fprint(a.Err, "\r\x1b[K")
 	}
 	report, err := selftest.Run(ctx, options)
-	if by, ok := errors.AsType[signalled](err); ok {
+	stop()
+	if by, ok := interrupted(ctx, err); ok {
 		a.ui.fail(errors.New("selftest: interrupted; nothing is left behind"))
 		a.code = exitSignal + int(by.Signal)
 		if by.Signal == syscall.SIGINT || by.Signal == syscall.SIGQUIT {
@@ -118,17 +122,39 @@ func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	over := make(chan struct{})
 	go func() {
-		select {
-		case s := <-signals:
+		defer close(over)
+		if s, ok := <-signals; ok {
 			cancel(signalled{s.(syscall.Signal)})
-		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() {
-		signal.Stop(signals)
+	return ctx, sync.OnceFunc(func() {
+		signal.Stop(signals) // what has come is in the channel then
+		close(signals)
+		<-over
 		cancel(nil)
+	})
+}
+
+// interrupted says which signal ended a test that failed: one that we got, or one of its jails did. A signal to all of them may be seen at
+// a jail first.
+func interrupted(ctx context.Context, err error) (by signalled, ok bool) {
+	if err == nil {
+		return by, false
 	}
+	if by, ok = errors.AsType[signalled](context.Cause(ctx)); ok {
+		return by, true
+	}
+	jail, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return by, false
+	}
+	by.Signal = jail.Sys().(syscall.WaitStatus).Signal()
+	if jail.Exited() {
+		by.Signal = syscall.Signal(jail.ExitCode() - exitSignal)
+	}
+	return by, slices.Contains([]syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}, by.Signal)
 }
 
 // printAttempts prints a line an attempt, area by area, and the summary.
