@@ -290,6 +290,8 @@ func TestTwoThousandConnections(t *testing.T) {
 		if n := all.descriptors - base.descriptors; n < 3*half-idle { // two for a tunnel, one for an inspected connection
 			t.Errorf("control: %d descriptors for %d connections", n, 2*half)
 		}
+		// The most that it was: what the heap's garbage has given back in the moment in which we look is chance.
+		after.memory = max(after.memory, all.memory)
 		if wave == 0 {
 			first = after
 			if each := (tunnels.memory - base.memory) << 10 / half; each > tunnel {
@@ -300,7 +302,7 @@ func TestTwoThousandConnections(t *testing.T) {
 			t.Errorf("%d bytes for %d tunnels and %[2]d inspected connections, want at most %d", grown, half, half*(tunnel+inspected))
 		}
 		if !level(first.memory, after.memory) || after.threads > first.threads+4 {
-			t.Errorf("after the first wave %v, after the next %v", first, after)
+			t.Errorf("at most %v in the first wave, %v in the next", first, after)
 		}
 	}
 	j.end()
