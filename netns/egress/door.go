@@ -292,6 +292,7 @@ func (d *Door) Close() error {
 	d.begins.Unlock()
 	d.wg.Wait() // each session ends its requests first: a server that closed the connections before would say less to the real ones
 	err := errors.Join(d.web.server.Close(), d.web.explainer.Close())
+	d.web.reads.close()
 	d.web.http1.CloseIdleConnections()
 	d.web.http2.CloseIdleConnections()
 	d.web.servers.reset() // those that a request was broken off on, too: their bytes stand in the report

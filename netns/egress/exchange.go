@@ -149,6 +149,20 @@ func (x *exchange) give(k *link) (kept bool) {
 	return true
 }
 
+// close ends those that wait: their timers would keep all of the door.
+func (x *exchange) close() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, waiting := range x.idle {
+		for _, k := range waiting {
+			k.end.Stop()
+			_ = k.Close()
+		}
+	}
+	x.n = 0
+	clear(x.idle)
+}
+
 // try sends the request on one connection.
 func (x *exchange) try(k *link, req *http.Request) (*http.Response, error) {
 	ctx := req.Context()

@@ -193,6 +193,13 @@ func TestKeptConnectionIsUsed(t *testing.T) {
 				t.Error(stack)
 			}
 		}
+		x := j.door.web.reads
+		if x.n != 1 {
+			t.Errorf("%d wait", x.n)
+		}
+		if err := j.door.Close(); err != nil || x.n != 0 || len(x.idle) != 0 {
+			t.Errorf("%d wait for a door that is closed: %v", x.n, err)
+		}
 	})
 }
 
