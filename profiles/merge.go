@@ -79,14 +79,15 @@ func join(base, over []Item) []Item {
 
 // joinBy keeps the first of the entries with one key.
 func joinBy[T any](base, over []T, key func(T) string) []T {
-	out := slices.Concat(base, over)
-	seen := make(map[string]bool, len(out)) // of 500 hosts it would grow six times
-	return slices.DeleteFunc(out, func(v T) bool {
-		k := key(v)
-		twice := seen[k]
-		seen[k] = true
-		return twice
-	})
+	var out []T
+	seen := make(map[string]bool, len(base)+len(over)) // of 500 hosts it would grow six times
+	for _, v := range slices.Concat(base, over) {
+		if k := key(v); !seen[k] {
+			seen[k] = true
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 func joinRules(base, over []Rule) []Rule {

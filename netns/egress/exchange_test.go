@@ -21,30 +21,18 @@ const (
 	false1 = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse"
 )
 
-// keptJail is a jail and its client, where the real server has act answer on each connection: the how manieth it is, and a first request
-// was read.
-func keptJail(t *testing.T, way int, act func(n int, c net.Conn)) (*jail, func(method string) (int, string)) {
+// keptJail is a jail and how its client reads, where the real server has act answer on each connection: the how manieth it is, and a first
+// request was read.
+func keptJail(t *testing.T, way int, act func(n int, c net.Conn)) (*jail, func() (int, string)) {
 	t.Helper()
 	var conns atomic.Int32
 	m := newMisbehaving(t, ways[way].alpn, func(c net.Conn) { act(int(conns.Add(1)), c) })
 	j := chaosJail(t, m, ways[way].tls, nil)
 	client := j.over(1)
-	return j, func(method string) (int, string) {
+	return j, func() (int, string) {
 		t.Helper()
-		req, err := http.NewRequest(method, ways[way].scheme+"://good.example.com/a", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(body)
+		res, body := get(t, client, ways[way].scheme+"://good.example.com/a")
+		return res.StatusCode, body
 	}
 }
 
@@ -64,7 +52,7 @@ func TestReadsAreSentAgain(t *testing.T) {
 			heardNothing(c)
 		})
 		for range 3 {
-			if status, body := ask("GET"); status != 200 || body != "real" {
+			if status, body := ask(); status != 200 || body != "real" {
 				t.Fatalf("%d %q", status, body)
 			}
 		}
@@ -78,14 +66,14 @@ func TestReadsAreSentAgain(t *testing.T) {
 			heardNothing(c)
 			io.WriteString(c, real1[:20])
 		})
-		ask("GET")
-		if status, _ := ask("GET"); status != 502 || j.opened() != 1 {
+		ask()
+		if status, _ := ask(); status != 502 || j.opened() != 1 {
 			t.Errorf("%d, %d connections", status, j.opened())
 		}
 	})
 	keptWays(t, func(t *testing.T, way int) {
 		j, ask := keptJail(t, way, func(n int, c net.Conn) {})
-		if status, _ := ask("GET"); status != 502 || j.opened() != 1 {
+		if status, _ := ask(); status != 502 || j.opened() != 1 {
 			t.Errorf("%d, %d connections", status, j.opened())
 		}
 	})
@@ -112,10 +100,10 @@ func TestSentAgainOnce(t *testing.T) {
 		})
 		var all sync.WaitGroup
 		for range clients {
-			all.Go(func() { ask("GET") })
+			all.Go(func() { ask() })
 		}
 		all.Wait()
-		if status, _ := ask("GET"); status != 502 || again.Load() != 2 {
+		if status, _ := ask(); status != 502 || again.Load() != 2 {
 			t.Errorf("%d, sent %d times", status, again.Load())
 		}
 	})
@@ -136,8 +124,8 @@ func TestUnaskedAnswer(t *testing.T) {
 					}
 					heardNothing(c)
 				})
-				ask("GET")
-				if status, body := ask("GET"); status != 200 || body != "real" {
+				ask()
+				if status, body := ask(); status != 200 || body != "real" {
 					t.Errorf("%d %q", status, body)
 				}
 			})
@@ -155,10 +143,10 @@ func TestUnaskedAnswer(t *testing.T) {
 				}
 				heardNothing(c)
 			})
-			ask("GET")
+			ask()
 			close(told)
 			<-said
-			if status, body := ask("GET"); status != 200 || body != "real" {
+			if status, body := ask(); status != 200 || body != "real" {
 				t.Errorf("%d %q", status, body)
 			}
 		})
@@ -176,7 +164,7 @@ func TestKeptConnectionIsUsed(t *testing.T) {
 			}
 		})
 		for range answers {
-			if status, body := ask("GET"); status != 304 && (status != 200 || body != "real") {
+			if status, body := ask(); status != 304 && (status != 200 || body != "real") {
 				t.Fatalf("%d %q", status, body)
 			}
 		}
@@ -225,7 +213,7 @@ func TestConnectionCloseIsKept(t *testing.T) {
 					}
 				})
 				for n := range 2 {
-					if status, body := ask("GET"); status != 200 || body != "real" || j.opened() != n+1 {
+					if status, body := ask(); status != 200 || body != "real" || j.opened() != n+1 {
 						t.Errorf("%d %q, %d connections", status, body, j.opened())
 					}
 				}
