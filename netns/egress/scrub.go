@@ -160,11 +160,12 @@ func (b *scrubbed) Read(p []byte) (int, error) {
 		}
 		n, err := b.ReadCloser.Read(b.in)
 		b.out = b.filter.feed(b.swap, b.out[:0], b.in[:n])
-		if b.err = err; err != nil {
+		b.err = err
+		if err == io.EOF { // of an answer that breaks off, what may be the beginning of a value stays here
 			b.out = b.filter.end(b.swap, b.out)
-		}
-		if err == io.EOF && b.atEnd != nil {
-			b.atEnd()
+			if b.atEnd != nil {
+				b.atEnd()
+			}
 		}
 	}
 	n := copy(p, b.out)
