@@ -3,15 +3,20 @@ package egress
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestInspectStreams(t *testing.T) {
@@ -238,14 +243,54 @@ func TestInspectOddities(t *testing.T) {
 	}
 }
 
-// TestInspectEndsWithTLS: the end of an answer without a length is told from a cut.
+// TestInspectEndsWithTLS: the end of an answer is told from a cut by close_notify, whoever serves it.
 func TestInspectEndsWithTLS(t *testing.T) {
-	j := inspectJail(t, func(w http.ResponseWriter, r *http.Request) { w.(http.Flusher).Flush(); io.WriteString(w, "real") }, nil)
-	c := j.tls("good.example.com", 443)
-	io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
-	if b, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(b), "real") { // io.ErrUnexpectedEOF without close_notify
-		t.Errorf("%q, %v", b, err)
+	const recordAlert = 21 // RFC 5246 section 6.2.1
+	addr, ca := tlsBackend(t, "good.example.com", func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		io.WriteString(w, "real")
+		if r.URL.Path == "/broken" {
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	})
+	rule := Rule{Host: "good.example.com", Ports: []uint16{443}, Connect: addr, UpstreamCA: ca.PEM(), TLS: "inspect", Why: "test"}
+	j := newJail(t, []Rule{rule}, func(c *Config) { c.Limits.Idle = 50 * time.Millisecond })
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(j.ca.PEM())
+	for _, raw := range []string{
+		"GET / HTTP/1.0\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: good.example.com\r\nConnection: close\r\n\r\n",
+		"GET /idle HTTP/1.1\r\nHost: good.example.com\r\n\r\n",
+		"GET /broken HTTP/1.1\r\nHost: good.example.com\r\n\r\n",
+	} {
+		heard := &tap{Conn: j.dial("good.example.com", 443)}
+		c := tls.Client(heard, &tls.Config{ServerName: "good.example.com", RootCAs: pool, MaxVersion: tls.VersionTLS12}) // 1.3 hides alerts
+		io.WriteString(c, raw)
+		b, err := io.ReadAll(c)
+		if err != nil || !strings.Contains(string(b), "real") {
+			t.Errorf("%q: %q, %v", raw, b, err)
+		}
+		var last byte
+		for all := heard.got; len(all) >= 5; all = all[5+int(binary.BigEndian.Uint16(all[3:])):] {
+			last = all[0]
+		}
+		if last != recordAlert {
+			t.Errorf("%q ends with a record of type %d", raw, last)
+		}
 	}
+}
+
+// tap keeps what is read.
+type tap struct {
+	net.Conn
+	got []byte
+}
+
+func (c *tap) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.got = append(c.got, p[:n]...)
+	return n, err
 }
 
 // TestInspectServerBreaksOff: an answer that breaks off at the real server breaks off at the client, behind what there was of it.
