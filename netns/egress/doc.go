@@ -55,8 +55,9 @@
 // those among them that are only told why, and the bytes of heads and hellos that nobody finishes.
 //
 // The door ends when it is told to, whatever the peers do: clients and real servers are reset, and what the end cut off is not
-// recorded as refused. A client that has shut its side down after a whole request still gets its answer; one that is gone is found
-// out by what is sent to it, or by keep-alive probes.
+// recorded as refused. A client that has shut its side down after a whole request still gets its answer, in clear text by FIN, inside of
+// TLS 1.3 by close_notify; one that is gone is found out by RST, by the end of TCP below TLS, by what is sent to it, or by keep-alive
+// probes. Where it has sent more behind its request, only the last two tell.
 //
 // # Inspection
 //

@@ -10,8 +10,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"slices"
 	"sync"
 	"time"
@@ -62,10 +60,10 @@ func carries(req *http.Request) bool {
 
 // RoundTrip sends a request of those that carries knows and gives the answer, whose body has to be closed. One that a kept connection
 // took without a word is sent once more, on a new one: it may be what the server breaks down at.
-func (x *exchange) RoundTrip(req *http.Request) (*http.Response, error) {
+func (x *exchange) RoundTrip(req *http.Request, p *passage) (*http.Response, error) {
 	key := req.URL.Scheme + "://" + req.URL.Host
 	if k := x.take(key); k != nil {
-		res, err := x.try(k, req)
+		res, err := x.try(k, req, p)
 		if err == nil || k.heard || req.Context().Err() != nil {
 			return res, err
 		}
@@ -74,7 +72,7 @@ func (x *exchange) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.try(k, req)
+	return x.try(k, req, p)
 }
 
 // take gives a connection that waits, or nil.
@@ -164,12 +162,13 @@ func (x *exchange) close() {
 }
 
 // try sends the request on one connection.
-func (x *exchange) try(k *link, req *http.Request) (*http.Response, error) {
+func (x *exchange) try(k *link, req *http.Request, p *passage) (*http.Response, error) {
 	ctx := req.Context()
 	below(k.Conn).request.Store(ctx.Done())
 	stop := context.AfterFunc(ctx, func() { _ = k.Close() })
 	k.heard = false
-	res, err := k.ask(req)
+	p.link = k
+	res, err := k.ask(req, p.inform)
 	if err != nil {
 		stop()
 		_ = k.Close()
@@ -177,7 +176,7 @@ func (x *exchange) try(k *link, req *http.Request) (*http.Response, error) {
 	}
 	k.left = math.MaxInt64
 	a := &freeing{ReadCloser: res.Body, done: func(whole bool) {
-		if !stop() || !whole || res.Close || req.Close || !x.give(k) {
+		if !stop() || !whole || res.Close || !x.give(k) {
 			_ = k.Close()
 		}
 	}}
@@ -190,14 +189,13 @@ func (x *exchange) try(k *link, req *http.Request) (*http.Response, error) {
 }
 
 // ask writes the request and reads the head of its answer.
-func (k *link) ask(req *http.Request) (*http.Response, error) {
+func (k *link) ask(req *http.Request, inform func(status int, fields http.Header)) (*http.Response, error) {
 	if err := req.Write(k.writer); err != nil {
 		return nil, err
 	}
 	if err := k.writer.Flush(); err != nil {
 		return nil, err
 	}
-	trace := httptrace.ContextClientTrace(req.Context())
 	for {
 		k.left = maxAnswerHead
 		res, err := http.ReadResponse(k.reader, req)
@@ -206,13 +204,14 @@ func (k *link) ask(req *http.Request) (*http.Response, error) {
 			return nil, err
 		case res.StatusCode == http.StatusSwitchingProtocols:
 			return nil, errors.New("101, and nobody asked for another protocol")
-		case res.StatusCode >= 200:
+		case res.StatusCode >= http.StatusOK:
 			return res, nil
+		case res.StatusCode < http.StatusContinue:
+			return nil, errors.New("status " + res.Status)
 		}
-		if trace != nil && trace.Got1xxResponse != nil {
-			if err := trace.Got1xxResponse(res.StatusCode, textproto.MIMEHeader(res.Header)); err != nil {
-				return nil, err
-			}
+		inform(res.StatusCode, res.Header)
+		if req.Context().Err() != nil { // it was too much
+			return nil, context.Cause(req.Context())
 		}
 	}
 }

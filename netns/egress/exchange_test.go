@@ -191,6 +191,23 @@ func TestKeptConnectionIsUsed(t *testing.T) {
 	})
 }
 
+// TestClientsLastRequest: a client that ends its connection ends no other.
+func TestClientsLastRequest(t *testing.T) {
+	said := make(chan *http.Request, 2)
+	j := webJail(t, func(w http.ResponseWriter, r *http.Request) { said <- r }, nil)
+	for _, raw := range []string{"GET / HTTP/1.1\r\nHost: good.example.com\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\nHost: good.example.com\r\n\r\n"} {
+		if res, _ := ask(t, j.dial("good.example.com", 80), raw); res.StatusCode != 200 {
+			t.Errorf("%s", res.Status)
+		}
+		if r := <-said; r.Close {
+			t.Errorf("%q: the server is told to close", raw)
+		}
+	}
+	if n := j.opened(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // TestConnectionCloseIsKept: one of which its server says that it ends is not used again, nor one whose answer was broken off.
 func TestConnectionCloseIsKept(t *testing.T) {
 	for name, answer := range map[string]string{
@@ -280,7 +297,7 @@ func TestHalfAnAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		res, err := j.door.web.reads.RoundTrip(req)
+		res, err := j.door.web.reads.RoundTrip(req, p)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,19 +13,21 @@ import (
 	"time"
 )
 
-// passage is one request on its way: what ReverseProxy's call-backs need to know.
+// passage is one request on its way: what those who carry it need to know.
 type passage struct {
 	target  target
 	session *session
 	gauge   *gauge
 	errand  *errand
-	end     context.CancelCauseFunc // ends the request
-	judged  bool                    // requests to this target are
-	http2   bool                    // is what the client speaks
-	read    bool                    // for exchange
-	denied  *refusal                // was the answer, and the event
-	broken  error                   // how the server broke off an answer that had begun
-	changed io.Closer               // the connection on which it speaks another protocol
+	end     context.CancelCauseFunc              // ends the request
+	judged  bool                                 // requests to this target are
+	http2   bool                                 // is what the client speaks
+	read    bool                                 // for exchange
+	denied  *refusal                             // was the answer, and the event
+	broken  error                                // how the server broke off an answer that had begun
+	inform  func(status int, fields http.Header) // of a read: takes what comes before the answer
+	link    *link                                // of a read: where the answer comes from
+	changed io.Closer                            // the connection on which it speaks another protocol
 }
 
 type passageKey struct{}
@@ -56,7 +58,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	rec := &recorder{ResponseWriter: rw, of: p, plain: !req.ProtoAtLeast(1, 1)}
 	e := Event{Kind: "http.request", Host: t.host, Port: t.port, Method: req.Method, Path: req.URL.EscapedPath()}
 	whole := false
-	defer func() { // also when ReverseProxy panics with ErrAbortHandler because one side broke off
+	defer func() { // also when the answer ends in a panic with ErrAbortHandler because one side broke off
 		gone := req.Context().Err() != nil // the client, or the session
 		if !whole {
 			if p.broken != nil && !gone && rec.status >= http.StatusOK {
@@ -95,11 +97,15 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 			GotConn: func(got httptrace.GotConnInfo) { below(got.Conn).request.Store(ctx.Done()) },
 		})
 	}
-	proxy := w.proxy
-	if own == nil || own == http.NoBody {
-		proxy = w.patient
+	out := req.WithContext(ctx)
+	switch {
+	case p.read:
+		w.pass(rec, out, p)
+	case own == nil || own == http.NoBody:
+		w.patient.ServeHTTP(rec, out)
+	default:
+		w.proxy.ServeHTTP(rec, out)
 	}
-	proxy.ServeHTTP(rec, req.WithContext(ctx))
 	if p.denied == nil && p.cut() != nil {
 		panic(http.ErrAbortHandler) // the server took the cut for an end, and ended its answer well
 	}
@@ -125,25 +131,13 @@ func unread(ctx context.Context, rw http.ResponseWriter) (stop func()) {
 // out (RFC 9110 section 7.6.1).
 func rewrite(r *httputil.ProxyRequest) {
 	p := r.In.Context().Value(passageKey{}).(*passage)
-	t := p.target
-	r.Out.URL.Scheme, r.Out.URL.Host = p.session.scheme(), t.String()
+	p.address(r.Out)
 	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what Go cannot parse
-	r.Out.Host = t.host
-	if t.port != p.session.standard() {
-		r.Out.Host = t.String()
-	}
 	// The door is not an intermediary that anybody should know of: what the client says about others before it stays, nothing is added.
-	// Where requests are judged, though, nothing beside Host may say whom a request is for.
 	if !p.judged {
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 			if v, ok := r.In.Header[name]; ok {
 				r.Out.Header[name] = v
-			}
-		}
-	} else {
-		for name := range r.Out.Header {
-			if slices.Contains(hostOverrides(), spelled(name)) {
-				delete(r.Out.Header, name)
 			}
 		}
 	}
@@ -157,6 +151,21 @@ func rewrite(r *httputil.ProxyRequest) {
 	}
 	r.Out.Header.Del("Http2-Settings")
 	r.Out.Trailer = r.In.Trailer // filled when the body ends; Clone copied it before
+}
+
+// address sends a request to the judged target. Where requests are judged, nothing beside Host may say whom it is for.
+func (p *passage) address(out *http.Request) {
+	t := p.target
+	out.URL.Scheme, out.URL.Host = p.session.scheme(), t.String()
+	out.Host = t.host
+	if t.port != p.session.standard() {
+		out.Host = t.String()
+	}
+	for name := range out.Header {
+		if p.judged && slices.Contains(hostOverrides(), spelled(name)) {
+			delete(out.Header, name)
+		}
+	}
 }
 
 // failed answers a request whose upstream failed.

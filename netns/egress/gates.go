@@ -41,17 +41,21 @@ func (d *Door) judgeRequest(p *passage, req *http.Request) *refusal {
 // dropped gives a field of the request that it has itself taken out on the way, by naming it in Connection (RFC 9110 section
 // 7.6.1), and that is none of one hop by its meaning: what was judged by it would be sent without.
 func dropped(header http.Header) string {
-	hop := []string{"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Http2-Settings", "Proxy-Authenticate", "Proxy-Authorization"}
 	for _, line := range header["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
 			name = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(name))
-			if _, has := header[name]; has && !slices.Contains(hop, name) {
+			if _, has := header[name]; has && !slices.Contains(hopByHop(), name) {
 				return name
 			}
 		}
 	}
 	return ""
+}
+
+// hopByHop are the fields of one hop by their meaning.
+func hopByHop() []string {
+	return []string{"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Http2-Settings", "Proxy-Authenticate", "Proxy-Authorization"}
 }
 
 // cut gives why the request was ended while it was sent, or nil.
@@ -117,7 +121,7 @@ func (w *web) RoundTrip(req *http.Request) (*http.Response, error) {
 	case p.http2:
 		return w.http2.RoundTrip(req)
 	case p.read:
-		return w.reads.RoundTrip(req)
+		return w.reads.RoundTrip(req, p)
 	}
 	return w.http1.RoundTrip(req)
 }

@@ -163,14 +163,17 @@ func TestClientGoneBreaksOff(t *testing.T) {
 		seen <- struct{}{}
 		<-r.Context().Done()
 		over <- struct{}{}
-	}, nil)
-	for _, how := range []string{"reset", "half-close, then reset"} {
+	}, func(c *Config) { c.Limits.Header = 30 * time.Millisecond })
+	for _, how := range []string{"reset", "half-close, then reset", "reset after the time for a head"} {
 		c := j.dial("good.example.com", 80)
 		io.WriteString(c, "GET / HTTP/1.1\r\nHost: good.example.com\r\n\r\n")
 		within(t, patience, "request", seen)
-		if how != "reset" {
+		switch how {
+		case "half-close, then reset":
 			c.CloseWrite()
 			not(t, 20*time.Millisecond, "the request ends", over)
+		case "reset after the time for a head":
+			not(t, 60*time.Millisecond, "the request ends", over)
 		}
 		c.SetLinger(0)
 		c.Close()

@@ -12,7 +12,8 @@ import (
 )
 
 // web is the HTTP half of the door: requests to port 80, requests to the proxy and requests that only get an explanation all end
-// in its ServeHTTP, each judged by itself. Parsing, framing, 1xx, trailers and upgrades are net/http's, behind strict.
+// in its ServeHTTP, each judged by itself. Parsing, framing, 1xx, trailers and upgrades are net/http's, behind strict; reads of HTTP/1
+// have ways of their own, which cost half: reader from the client, pass and exchange to the server.
 type web struct {
 	door      *Door
 	server    *http.Server
@@ -119,9 +120,17 @@ func (w *web) serve(s *session, before []byte) {
 	}
 	s.gone = make(chan struct{})
 	s.strict = newStrict(s.sock, before, limit, said)
-	w.run(s, plain{s.strict, s})
+	w.serveHTTP1(s)
 	s.busy.Lock() // the last request has been written down
 	defer s.busy.Unlock()
+}
+
+// serveHTTP1 serves what strict gives.
+func (w *web) serveHTTP1(s *session) {
+	c := plain{s.strict, s}
+	if s.role == explaining || w.serveReads(s, c) {
+		w.run(s, c)
+	}
 }
 
 func (w *web) run(s *session, c net.Conn) {

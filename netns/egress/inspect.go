@@ -196,7 +196,7 @@ func (w *web) serveInspected(s *session) {
 		w.run(s, s.tls.Conn)
 	} else {
 		s.strict = newStrict(s.tls, nil, maxHead, said)
-		w.run(s, plain{s.strict, s})
+		w.serveHTTP1(s)
 	}
 	s.busy.Lock() // the last requests have been written down
 	defer s.busy.Unlock()

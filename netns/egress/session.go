@@ -39,7 +39,7 @@ type session struct {
 	shaken bool   // hands, with the client
 	last   []byte // what it said last before that
 
-	busy     sync.RWMutex // held in ServeHTTP, for writing where strict is: http.Server calls it for one request after the other
+	busy     sync.RWMutex // held in ServeHTTP, for writing where strict is: there it is called for one request after the other
 	requests int          // seen by ServeHTTP where strict is
 	met      atomic.Bool  // a request was seen
 	linger   atomic.Int64 // nanoseconds that the client gets to take an answer which came before the end of its request

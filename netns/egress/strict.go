@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"time"
 )
 
-// strict is a connection whose Read gives an http.Server nothing but messages that parseHead, chunkLine and trailEnd have judged,
-// one piece of one message at a time. In place of a message that is refused it gives a well-formed request and then EOF: the
+// strict is a connection whose Read gives an http.Server, and whose head a reader, nothing but messages that parseHead, chunkLine and
+// trailEnd have judged, one piece of one message at a time. In place of a message that is refused it gives a well-formed request and then EOF: the
 // handler asks refusal for the number of its request, answers why, and the answer keeps its place behind those of earlier requests
 // on the connection.
 //
@@ -17,6 +19,7 @@ import (
 type strict struct {
 	net.Conn
 	buf   []byte // read and not given yet
+	room  []byte // for it, where its owner keeps some; else an idle connection holds no memory
 	pass  int64  // of buf and of what follows, judged: may be given
 	state state
 	seen  int // of buf, looked at for the end of a head
@@ -56,23 +59,8 @@ func (s *strict) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	for s.pass == 0 && s.state != raw {
-		if s.state == ended || s.over() {
-			return 0, io.EOF
-		}
-		judged, err := s.judge()
-		switch {
-		case err != nil:
-			s.refuse(asAmbiguous(err))
-		case !judged:
-			err := s.fill()
-			if errors.Is(err, errBudget) {
-				if s.state == inHead {
-					s.begin()
-				}
-				s.refuse(&ambiguous{reason: Busy, detail: err.Error()})
-			} else if err != nil {
-				return 0, s.end(err)
-			}
+		if err := s.step(func() {}); err != nil {
+			return 0, err
 		}
 	}
 	if s.over() {
@@ -97,6 +85,69 @@ func (s *strict) Read(p []byte) (int, error) {
 		err = s.end(err)
 	}
 	return n, err
+}
+
+// step judges what is there, or reads more of it; wait is called before.
+func (s *strict) step(wait func()) error {
+	if s.state == ended || s.over() {
+		return io.EOF
+	}
+	judged, err := s.judge()
+	switch {
+	case err != nil:
+		s.refuse(asAmbiguous(err))
+	case !judged:
+		wait()
+		err := s.fill()
+		if errors.Is(err, errBudget) {
+			if s.state == inHead {
+				s.begin()
+			}
+			s.refuse(&ambiguous{reason: Busy, detail: err.Error()})
+		} else if err != nil {
+			return s.end(err)
+		}
+	}
+	return nil
+}
+
+// head shows what was read of the next message, all of its head at least; skip gives it away. It waits for the first byte as long as
+// idle, and then as long as whole for the rest of the head; for the first message of a connection idle is 0.
+func (s *strict) head(idle, whole time.Duration) ([]byte, error) {
+	wait := func() {
+		if len(s.buf) == 0 && idle > 0 {
+			_ = s.SetReadDeadline(time.Now().Add(idle))
+		} else if whole > 0 {
+			_ = s.SetReadDeadline(time.Now().Add(whole))
+			whole = 0 // more bytes give no more time
+		}
+	}
+	for s.pass == 0 {
+		if err := s.step(wait); err != nil {
+			return nil, err
+		}
+	}
+	_ = s.SetReadDeadline(time.Time{})
+	return s.buf[:min(int64(len(s.buf)), s.pass)], nil
+}
+
+// skip gives away n bytes that were shown.
+func (s *strict) skip(n int) {
+	s.buf = s.buf[n:]
+	s.given(n)
+}
+
+// abandoned waits, while a message is answered, for the client to go away, and says whether it has. A deadline ends that, and another
+// message.
+func (s *strict) abandoned() bool {
+	if len(s.buf) > 0 {
+		return false
+	}
+	err := s.fill()
+	if err == nil || errors.Is(err, errBudget) {
+		return false
+	}
+	return !errors.Is(s.end(err), os.ErrDeadlineExceeded)
 }
 
 // end gives what http.Server may know of the end of the client's messages. It takes EOF for a client that is gone and breaks off
@@ -156,7 +207,7 @@ func (s *strict) given(n int) {
 		}
 	}
 	if len(s.buf) == 0 {
-		s.buf = nil // an idle connection holds no memory
+		s.buf = nil
 	}
 }
 
@@ -165,6 +216,9 @@ func (s *strict) fill() error {
 	old := len(s.buf)
 	if old == 0 && !s.owed() { // the last message is done with, and with it its head
 		s.bill.release()
+	}
+	if old == 0 && cap(s.room) > 0 {
+		s.buf = s.room[:0]
 	}
 	if cap(s.buf)-old < 1024 {
 		size := max(4096, old+1024, min(2*old, s.limit+4096))
