@@ -95,7 +95,8 @@
 //     server has made up, and looks for a method into forms, not into JSON.
 //   - Where it inspects, it has no client certificate to show. Request trailers of HTTP/2 that were not announced are dropped
 //     (net/http), and after another 1xx answer a client over HTTP/2 gets no 100. Of a chunk of HTTP/1 that has begun and is not whole it
-//     holds up to 32 KiB back. For an answer behind more than 10,000 others of 1xx it does not wait.
+//     holds up to 32 KiB back. For an answer behind more than 10,000 others of 1xx it does not wait. An answer without a length ends where
+//     its connection does, with close_notify or without, as for most clients: who can cut that connection can cut the answer short.
 //   - It looks for placeholders on their way to other hosts, and for values on their way back, in text, WebSocket frames and gzip (on the way
 //     out deflate, too): as they are, in base64 and hexadecimal, in UTF-16, each with the escapes of URLs, JSON, C and HTML, twice over, the
 //     encoded ones broken into lines, too; for placeholders also in base64 of base64, of hexadecimal and of UTF-16. It does not look into br,
