@@ -167,7 +167,6 @@ func (x *exchange) try(k *link, req *http.Request, p *passage) (*http.Response, 
 	below(k.Conn).request.Store(ctx.Done())
 	stop := context.AfterFunc(ctx, func() { _ = k.Close() })
 	k.heard = false
-	p.link = k
 	res, err := k.ask(req, p.inform)
 	if err != nil {
 		stop()
@@ -175,6 +174,7 @@ func (x *exchange) try(k *link, req *http.Request, p *passage) (*http.Response, 
 		return nil, cmp.Or(context.Cause(ctx), err)
 	}
 	k.left = math.MaxInt64
+	p.whole = res.Body == http.NoBody || res.ContentLength >= 0 && res.ContentLength <= int64(k.reader.Buffered())
 	a := &freeing{ReadCloser: res.Body, done: func(whole bool) {
 		if !stop() || !whole || res.Close || !x.give(k) {
 			_ = k.Close()

@@ -26,7 +26,7 @@ type passage struct {
 	denied  *refusal                             // was the answer, and the event
 	broken  error                                // how the server broke off an answer that had begun
 	inform  func(status int, fields http.Header) // of a read: takes what comes before the answer
-	link    *link                                // of a read: where the answer comes from
+	whole   bool                                 // of a read: all of its answer is here
 	changed io.Closer                            // the connection on which it speaks another protocol
 }
 

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// pass carries a read to the real server and the answer back. httputil.ReverseProxy, which carries all other requests, does it on a copy of the
-// request, hears of 1xx through httptrace and flushes by timers: a tenth of the processor time that a read takes.
+// pass carries a read to the real server and the answer back. httputil.ReverseProxy, which carries all other requests, does it on a copy
+// of the request, hears of 1xx through httptrace and flushes by timers: a twelfth of the processor time that a read takes.
 func (w *web) pass(rw *recorder, req *http.Request, p *passage) {
 	p.inform = func(status int, fields http.Header) {
 		maps.Copy(rw.Header(), fields)
@@ -47,7 +47,7 @@ func (w *web) pass(rw *recorder, req *http.Request, p *passage) {
 		rw.Header().Set("Trailer", strings.Join(slices.Collect(maps.Keys(res.Trailer)), ", "))
 	}
 	rw.WriteHeader(res.StatusCode)
-	if w.passBody(rw, res, p.link) != nil {
+	if w.passBody(rw, res.Body, p.whole) != nil {
 		panic(http.ErrAbortHandler) // the answer has begun: its end is all that can be said
 	}
 	for name, values := range res.Trailer {
@@ -58,17 +58,16 @@ func (w *web) pass(rw *recorder, req *http.Request, p *passage) {
 	}
 }
 
-// passBody passes on what comes when it comes: before it waits, all is sent. A body that is here as a whole is not waited for, and goes out
-// with its head.
-func (w *web) passBody(rw *recorder, res *http.Response, from *link) error {
-	here := res.ContentLength >= 0 && res.ContentLength <= int64(from.reader.Buffered())
+// passBody passes on what comes when it comes: before it waits, all is sent. A body that is whole is not waited for, and goes out with its
+// head.
+func (w *web) passBody(rw *recorder, body io.Reader, whole bool) error {
 	buf := w.bodies.Get()
 	defer w.bodies.Put(buf)
 	for {
-		if !here {
+		if !whole {
 			_ = http.NewResponseController(rw).Flush() // an error comes again
 		}
-		n, err := res.Body.Read(buf)
+		n, err := body.Read(buf)
 		if n > 0 {
 			if _, err := rw.Write(buf[:n]); err != nil {
 				return err

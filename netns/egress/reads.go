@@ -15,7 +15,7 @@ import (
 
 // reader serves the requests of one connection of HTTP/1.1 that have no body and ask for no other protocol, one after the other and on
 // the goroutine of the connection. http.Server reads on beside each, to learn when the client goes away: a goroutine, a read that finds
-// nothing and two deadlines, a sixth of the processor time of a request. Here that begins when the answer takes long.
+// nothing and two deadlines, a seventh of the processor time of a request. Here that begins when the answer takes long.
 type reader struct {
 	web     *web
 	session *session

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -324,4 +325,26 @@ func TestReadStaysCheap(t *testing.T) {
 	if size > 7500 || pieces > 85 {
 		t.Errorf("a read makes %.0f bytes in %.0f pieces, want at most 7500 in 85", size, pieces)
 	}
+}
+
+// TestAnswersWithoutABody by many clients at once: the connection of such an answer serves the next request before it is passed on.
+func TestAnswersWithoutABody(t *testing.T) {
+	j := webJail(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Path", r.URL.Path) }, nil)
+	var all sync.WaitGroup
+	for client := range 8 {
+		c := j.dial("good.example.com", 80)
+		all.Go(func() {
+			br := bufio.NewReader(c)
+			for i := range 100 {
+				path := fmt.Sprintf("/%d/%d", client, i)
+				io.WriteString(c, "HEAD "+path+" HTTP/1.1\r\nHost: good.example.com\r\n\r\n")
+				res, err := http.ReadResponse(br, &http.Request{Method: "HEAD"})
+				if err != nil || res.StatusCode != 200 || res.Header.Get("X-Path") != path {
+					t.Errorf("%s: %+v, %v", path, res, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
