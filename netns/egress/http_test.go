@@ -507,7 +507,7 @@ func (f flushing) Write(p []byte) (int, error) {
 // TestSlowHead: a head that comes slowly has its time, whatever the time between two requests is and how often some of it comes.
 func TestSlowHead(t *testing.T) {
 	j := webJail(t, func(w http.ResponseWriter, r *http.Request) {}, func(c *Config) {
-		c.Limits.Header, c.Limits.Idle = 50*time.Millisecond, time.Hour
+		c.Limits.Header, c.Limits.Idle = 300*time.Millisecond, time.Hour
 	})
 	const good = "GET / HTTP/1.1\r\nHost: good.example.com\r\n\r\n"
 	answered := func() net.Conn {
@@ -519,7 +519,7 @@ func TestSlowHead(t *testing.T) {
 	}
 	for name, c := range map[string]net.Conn{"first head": j.dial("good.example.com", 80), "second head": answered()} {
 		go func() {
-			slowly := time.NewTicker(10 * time.Millisecond)
+			slowly := time.NewTicker(20 * time.Millisecond)
 			defer slowly.Stop()
 			for i := range good {
 				if _, err := io.WriteString(c, good[i:i+1]); err != nil {
