@@ -13,7 +13,7 @@ import (
 
 // web is the HTTP half of the door: requests to port 80, requests to the proxy and requests that only get an explanation all end
 // in its ServeHTTP, each judged by itself. Parsing, framing, 1xx, trailers and upgrades are net/http's, behind strict; reads of HTTP/1
-// have ways of their own, which cost a third less: reader from the client, pass and exchange to the server.
+// have ways of their own, which cost a quarter less: reader from the client, pass and exchange to the server.
 type web struct {
 	door      *Door
 	server    *http.Server

@@ -381,9 +381,9 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
-// TestWebSocket holds that an upgraded connection carries bytes both ways and half-closes.
-func TestWebSocket(t *testing.T) {
-	j := webJail(t, func(w http.ResponseWriter, r *http.Request) {
+// webSocket is a server that says hello on an upgraded connection, then what it hears, and bye at its end.
+func webSocket(t *testing.T) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Connection") != "Upgrade" {
 			http.Error(w, "no upgrade", 400)
 			return
@@ -397,7 +397,12 @@ func TestWebSocket(t *testing.T) {
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
 		io.Copy(c, rw)
 		io.WriteString(c, "bye")
-	}, nil)
+	}
+}
+
+// TestWebSocket holds that an upgraded connection carries bytes both ways and half-closes.
+func TestWebSocket(t *testing.T) {
+	j := webJail(t, webSocket(t), nil)
 	c := j.dial("good.example.com", 80)
 	io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: good.example.com\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	br := bufio.NewReader(c)

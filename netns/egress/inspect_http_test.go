@@ -137,24 +137,9 @@ func TestInspectTrailersAndInformation(t *testing.T) {
 }
 
 func TestInspectWebSocket(t *testing.T) {
-	echo := func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != "websocket" {
-			http.Error(w, "no upgrade", 400)
-			return
-		}
-		c, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer c.Close()
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
-		io.Copy(c, rw)
-		io.WriteString(c, "bye")
-	}
 	const upgrade = " /ws HTTP/1.1\r\nHost: good.example.com\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
 	t.Run("allowed", func(t *testing.T) {
-		j := inspectJail(t, echo, func(r *Rule) { r.Methods = []string{"GET"} })
+		j := inspectJail(t, webSocket(t), func(r *Rule) { r.Methods = []string{"GET"} })
 		c := j.tls("good.example.com", 443)
 		io.WriteString(c, "GET"+upgrade)
 		br := bufio.NewReader(c)
@@ -177,7 +162,7 @@ func TestInspectWebSocket(t *testing.T) {
 		}
 	})
 	t.Run("method", func(t *testing.T) {
-		j := inspectJail(t, echo, func(r *Rule) { r.Methods = []string{"POST"} })
+		j := inspectJail(t, webSocket(t), func(r *Rule) { r.Methods = []string{"POST"} })
 		res, _ := ask(t, j.tls("good.example.com", 443), "GET"+upgrade)
 		wantReason(t, res, 403, Method)
 		res, _ = ask(t, j.tls("good.example.com", 443), "POST"+upgrade) // no upgrade behind another method
@@ -186,7 +171,7 @@ func TestInspectWebSocket(t *testing.T) {
 		}
 	})
 	t.Run("size", func(t *testing.T) {
-		j := inspectJail(t, echo, func(r *Rule) { r.MaxRequest = 100 })
+		j := inspectJail(t, webSocket(t), func(r *Rule) { r.MaxRequest = 100 })
 		c := j.tls("good.example.com", 443)
 		io.WriteString(c, "GET"+upgrade)
 		br := bufio.NewReader(c)
