@@ -141,9 +141,11 @@ func BenchmarkFlat(b *testing.B) {
 	}, "ms")
 }
 
-// BenchmarkDoor has one client and one server, over plain loopback, through a tunnel and through inspection.
+// BenchmarkDoor has one client and one server, over plain loopback, through a tunnel and through inspection, and beside these through the
+// least that a proxy can be (floor).
 func BenchmarkDoor(b *testing.B) {
 	server := startLoadServer(b)
+	relay, bare := startFloor(b, "tunnel", server), startFloor(b, "inspect", server)
 	for _, bm := range []struct{ name, measure, unit string }{
 		{"down", "down:536870912", "s"},
 		{"up", "up:536870912", "s"},
@@ -157,6 +159,8 @@ func BenchmarkDoor(b *testing.B) {
 			jail := []string{os.Getenv("AGENTJAIL_BIN"), "-p", "../door.toml", "--", "./load"}
 			compare(b, []contender{
 				{"direct", []string{"./load", "https://tunnel.example", server.ca, server.address, bm.measure}},
+				{"tunnel-floor", []string{"./load", "https://tunnel.example", relay.ca, relay.address, bm.measure}},
+				{"inspect-floor", []string{"./load", "https://tunnel.example", bare.ca, bare.address, bm.measure}},
 				{"tunnel", append(jail[:len(jail):len(jail)], "https://tunnel.example", "-", "-", bm.measure)},
 				{"inspect", append(jail[:len(jail):len(jail)], "https://inspect.example", "-", "-", bm.measure)},
 			}, func(c contender) (float64, error) { return number(env, c.argv) }, bm.unit)
@@ -164,24 +168,46 @@ func BenchmarkDoor(b *testing.B) {
 	}
 	b.Run("dns", func(b *testing.B) {
 		env := benchProject(b, server.profile)
-		compare(b, []contender{{"jail", []string{os.Getenv("AGENTJAIL_BIN"), "-p", "../door.toml", "--", "./load", "https://tunnel.example", "-", "-", "dns:300"}}},
-			func(c contender) (float64, error) { return number(env, c.argv) }, "s")
+		direct := startFloor(b, "dns", server)
+		compare(b, []contender{
+			{"direct", []string{"./load", "https://tunnel.example", "-", direct.address, "dns:300"}},
+			{"jail", []string{os.Getenv("AGENTJAIL_BIN"), "-p", "../door.toml", "--", "./load", "https://tunnel.example", "-", "-", "dns:300"}},
+		}, func(c contender) (float64, error) { return number(env, c.argv) }, "s")
 	})
 }
 
-// BenchmarkDoorWork is the processor time that the launcher takes for one GiB, whoever else waits for a processor.
+// BenchmarkDoorWork is the processor time that the door takes, and the least that a proxy can be, whoever else waits for a processor. The
+// jails' has 20 ms of a launch in it.
 func BenchmarkDoorWork(b *testing.B) {
 	server := startLoadServer(b)
-	for _, way := range []string{"down", "up"} {
-		b.Run(way, func(b *testing.B) {
+	relay, bare := startFloor(b, "tunnel", server), startFloor(b, "inspect", server)
+	for _, bm := range []struct {
+		name, measure, unit string
+		n                   float64 // units that are measured at once
+	}{
+		{"down", "down:268435456", "s/GiB", 0.25},
+		{"up", "up:268435456", "s/GiB", 0.25},
+		{"small-gets", "gets:8:20000", "ms/request", 20},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
 			env := benchProject(b, server.profile)
-			const size = 1 << 28
-			compare(b, []contender{{"tunnel", nil}, {"inspect", nil}}, func(c contender) (seconds float64, err error) {
-				atRest(b, env, fmt.Sprintf("./load https://%s.example - - %s:%d", c.name, way, size), func(launcher int) {
-					seconds = ownSeconds(b, launcher) * (1 << 30) / size // the launch takes 20 ms of it
-				})
-				return seconds, nil
-			}, "s/GiB")
+			floor := func(f floorProxy) []string {
+				return []string{strconv.Itoa(f.pid), "./load", "https://tunnel.example", f.ca, f.address, bm.measure}
+			}
+			compare(b, []contender{
+				{"tunnel-floor", floor(relay)},
+				{"inspect-floor", floor(bare)},
+				{"tunnel", []string{"", "./load https://tunnel.example - - " + bm.measure}},
+				{"inspect", []string{"", "./load https://inspect.example - - " + bm.measure}},
+			}, func(c contender) (seconds float64, err error) {
+				if pid, err := strconv.Atoi(c.argv[0]); err == nil {
+					before := ownSeconds(b, pid)
+					_, err = number(env, c.argv[1:])
+					return (ownSeconds(b, pid) - before) / bm.n, err
+				}
+				atRest(b, env, c.argv[1], func(launcher int) { seconds = ownSeconds(b, launcher) })
+				return seconds / bm.n, nil
+			}, bm.unit)
 		})
 	}
 }
@@ -246,8 +272,8 @@ type contender struct {
 	argv []string
 }
 
-// compare runs the contenders in turn and reports each one's median, its 95th percentile and the ratio of its median to the first's (and
-// of a jail's start to bwrap's).
+// compare runs the contenders in turn and reports each one's median, its 95th percentile and the ratio of its median to the first's, and
+// to that of what it is to be held to besides.
 func compare(b *testing.B, contenders []contender, measure func(contender) (float64, error), unit string) {
 	all := make(map[string][]float64)
 	for _, c := range contenders { // caches are warm
@@ -271,9 +297,9 @@ func compare(b *testing.B, contenders []contender, measure func(contender) (floa
 		b.ReportMetric(all[c.name][len(all[c.name])*95/100], c.name+"-p95-"+unit) // middle has sorted them
 		b.ReportMetric(middle(all[c.name])/base, c.name+"/"+contenders[0].name)
 	}
-	for _, bwrap := range []string{"bwrap", "bwrap-same"} {
-		if all[bwrap] != nil {
-			b.ReportMetric(middle(all["jail"])/middle(all[bwrap]), "jail/"+bwrap)
+	for _, pair := range [][2]string{{"jail", "bwrap"}, {"jail", "bwrap-same"}, {"tunnel", "tunnel-floor"}, {"inspect", "inspect-floor"}} {
+		if all[pair[0]] != nil && all[pair[1]] != nil {
+			b.ReportMetric(middle(all[pair[0]])/middle(all[pair[1]]), pair[0]+"/"+pair[1])
 		}
 	}
 }

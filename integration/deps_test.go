@@ -67,7 +67,7 @@ var table = map[string]arrows{
 		code: []string{"go.uber.org/goleak"},
 	},
 	"integration": {
-		tests: []string{"github.com/rogpeppe/go-internal", "golang.org/x/sys/unix"},
+		tests: []string{"github.com/rogpeppe/go-internal", "golang.org/x/net/dns/dnsmessage", "golang.org/x/sys/unix"},
 	},
 }
 

@@ -124,8 +124,14 @@ func (c *loadClient) measure(name string, n []int) (float64, error) {
 		return middle(late), nil
 	case "dns":
 		host := strings.TrimPrefix(c.url, "https://")
+		r := &net.Resolver{PreferGo: true}
+		if c.connect != "-" {
+			r.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, c.connect)
+			}
+		}
 		return median(n[0], func() error {
-			_, err := (&net.Resolver{PreferGo: true}).LookupIPAddr(context.Background(), host)
+			_, err := r.LookupIPAddr(context.Background(), host)
 			return err
 		})
 	case "open":

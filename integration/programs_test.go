@@ -33,6 +33,7 @@ var programs = map[string]func(){
 	"peak":      program(peak),
 	"over":      program(over),
 	"load":      program(load),
+	"floor":     program(floor),
 	"crowd":     program(crowd),
 	"fell":      program(fell),
 	"scarce":    program(scarce),
