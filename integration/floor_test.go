@@ -22,7 +22,7 @@ import (
 // floor is the least that a proxy beside the client can do: what the door takes more than this is for the cable into the jail, the
 // judgement, the record, and servers and clients that do not keep to the rules. It prints its address and ends with stdin.
 //
-//	floor tunnel ADDRESS             carries bytes, by splice(2)
+//	floor tunnel ADDRESS             carries bytes, by splice(2), from when a client has said its name
 //	floor inspect ADDRESS CA OWN     ends TLS, with a certificate of an authority that it writes to OWN, parses each request and answer of
 //	                                 HTTP/1 and writes them again; CA is the server's
 //	floor dns                        answers each question with one address, or none
@@ -75,11 +75,19 @@ func floor(args []string) error {
 }
 
 func between(c net.Conn, address string) error {
+	hello := make([]byte, 16<<10)
+	n, err := c.Read(hello)
+	if err != nil {
+		return err
+	}
 	server, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
 	}
 	defer server.Close()
+	if _, err := server.Write(hello[:n]); err != nil {
+		return err
+	}
 	go func() {
 		_, _ = io.Copy(server, c)
 		_ = server.(*net.TCPConn).CloseWrite()
