@@ -90,14 +90,20 @@ func (g *guards) linked(top, label string) {
 	g.gitDir(l.common, top, label, l.own)
 }
 
-// gitDir protects what lies in one git directory. own is the linked work tree's own part of it, or "".
+// gitDir protects what lies in one git directory. own is the linked work tree's own part of it, or "". Of a directory that several work
+// trees share the other parts are looked at once: git obeys each in its own work tree alone.
 func (g *guards) gitDir(dir, top, label, own string) {
+	again := slices.Contains(g.gitDirs, dir)
+	g.gitDirs = append(g.gitDirs, dir)
 	for _, p := range gitGuards {
 		g.guard(dir, path.Join(label, p.path), p)
 	}
 	f := g.w.files
 	for _, e := range g.entries(path.Join(dir, "worktrees")) {
 		at := path.Join(dir, "worktrees", e.Name())
+		if again && at != own {
+			continue
+		}
 		if back, ok := readPath(f, at, "gitdir"); at != own && !(ok && within(back, g.w.plan.Project)) {
 			// Whole: the jail does not see that work tree, so nobody in it has work there, and `git worktree prune`
 			// would take it for gone and forget it.

@@ -57,6 +57,27 @@ func TestWorktreeInside(t *testing.T) {
 	})
 }
 
+// TestManyWorktrees: what a plan looks at grows with their number and not with its square, and what each one's config names is found.
+func TestManyWorktrees(t *testing.T) {
+	looks := func(n int) int {
+		tree, want := repoAt("/home/u/p"), map[string]string{}
+		for i := range n {
+			record, at := fmt.Sprintf("/home/u/p/.git/worktrees/w%d", i), fmt.Sprintf("/home/u/p/.trees/w%d", i)
+			tree += fmt.Sprintf("%[1]s/commondir = \"../..\\n\"\n%[1]s/gitdir = \"%[2]s/.git\\n\"\n%[2]s/.git = \"gitdir: %[1]s\\n\"\n"+
+				"%[1]s/config.worktree = \"[core]\\n\\thooksPath = tools/hooks%[3]d\\n\"\n%[2]s/tools/hooks%[3]d/\n", record, at, i)
+			want[record+"/commondir"], want[record+"/config.worktree"], want[at+"/.git"] = "ro", "ro", "ro"
+			want[fmt.Sprintf("%s/tools/hooks%d", at, i)] = "ro"
+		}
+		h := user(t, "/home/u/p", tree)
+		wantBinds(t, plan(t, h, &profiles.Profile{}, Request{}), want)
+		return h.FS.(*memFiles).calls
+	}
+	few, some, many := looks(2), looks(20), looks(38)
+	if more, before := many-some, some-few; more > before*5/4 {
+		t.Errorf("the first 18 work trees take %d looks, the next 18 %d", before, more)
+	}
+}
+
 // TestForgedGitFile has an agent write .git files so that the next run binds something of the user's.
 func TestForgedGitFile(t *testing.T) {
 	const elsewhere = `

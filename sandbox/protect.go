@@ -118,10 +118,11 @@ var projectGuards = []guarded{
 
 // guards collects what the project's protection needs.
 type guards struct {
-	w      *planner
-	except []string // unprotected, relative to the project
-	lifted []bool   // of each in except, whether there was something to lift
-	err    error    // the first path that could not be looked at
+	w       *planner
+	except  []string // unprotected, relative to the project
+	lifted  []bool   // of each in except, whether there was something to lift
+	gitDirs []string // that were looked at
+	err     error    // the first path that could not be looked at
 }
 
 // protect makes the protected paths of the project and of its git directories read-only.
