@@ -57,9 +57,9 @@ func (g *guards) repositories() {
 		case err != nil && !missing(err):
 			g.blocked(dot, err)
 		case err != nil: // bare
-			g.gitDir(top, top, label, "")
+			g.gitDir(top, top, label)
 		case info.IsDir():
-			g.gitDir(dot, top, path.Join(label, ".git"), "")
+			g.gitDir(dot, top, path.Join(label, ".git"))
 		default: // a file or a link that says where the git directory is
 			g.guard(top, path.Join(label, ".git"), guarded{path: ".git", why: "says where git takes its config and hooks from"})
 			g.linked(top, path.Join(label, ".git"))
@@ -87,34 +87,20 @@ func (g *guards) linked(top, label string) {
 		w.note("%s: %v: git will not work in the jail", path.Join(top, ".git"), err)
 		return
 	}
-	g.gitDir(l.common, top, label, l.own)
+	g.gitDir(l.common, top, label)
 }
 
-// gitDir protects what lies in one git directory. own is the linked work tree's own part of it, or "". Of a directory that several work
-// trees share the other parts are looked at once: git obeys each in its own work tree alone.
-func (g *guards) gitDir(dir, top, label, own string) {
-	again := slices.Contains(g.gitDirs, dir)
-	g.gitDirs = append(g.gitDirs, dir)
+// gitDir protects what lies in one git directory. The records in one that several work trees share are looked at once; but who lets go
+// of something names it as one of the work trees does, and then each has its say.
+func (g *guards) gitDir(dir, top, label string) {
 	for _, p := range gitGuards {
 		g.guard(dir, path.Join(label, p.path), p)
 	}
-	f := g.w.files
-	for _, e := range g.entries(path.Join(dir, "worktrees")) {
-		at := path.Join(dir, "worktrees", e.Name())
-		if again && at != own {
-			continue
-		}
-		if back, ok := readPath(f, at, "gitdir"); at != own && !(ok && within(back, g.w.plan.Project)) {
-			// Whole: the jail does not see that work tree, so nobody in it has work there, and `git worktree prune`
-			// would take it for gone and forget it.
-			g.guard(at, path.Join(label, "worktrees", e.Name()), guarded{path: ".", why: "git's record of another work tree"})
-			continue
-		}
-		for _, p := range worktreeGuards {
-			g.guard(at, path.Join(label, "worktrees", e.Name(), p.path), p)
-		}
-		g.obeyed(path.Join(at, "config.worktree"), top)
+	if len(g.except) > 0 || !slices.Contains(g.gitDirs, dir) {
+		g.gitDirs = append(g.gitDirs, dir)
+		g.worktrees(path.Join(dir, "worktrees"), path.Join(label, "worktrees"))
 	}
+	f := g.w.files
 	for _, module := range moduleDirs(f, path.Join(dir, "modules"), g.blocked) {
 		for _, p := range gitGuards {
 			g.guard(module, path.Join(label, strings.TrimPrefix(module, dir), p.path), p)
@@ -126,11 +112,33 @@ func (g *guards) gitDir(dir, top, label, own string) {
 	}
 }
 
+// worktrees protects git's records of linked work trees. What a record's config names is relative to its own work tree.
+func (g *guards) worktrees(dir, label string) {
+	for _, e := range g.entries(dir) {
+		at := path.Join(dir, e.Name())
+		back, ok := readPath(g.w.files, at, "gitdir")
+		if !ok || !within(back, g.w.plan.Project) {
+			// Whole: the jail does not see that work tree, so nobody in it has work there, and `git worktree prune`
+			// would take it for gone and forget it.
+			g.guard(at, path.Join(label, e.Name()), guarded{path: ".", why: "git's record of another work tree"})
+			continue
+		}
+		for _, p := range worktreeGuards {
+			g.guard(at, path.Join(label, e.Name(), p.path), p)
+		}
+		g.obeyed(path.Join(at, "config.worktree"), path.Dir(back))
+	}
+}
+
 // entries reads a directory of git's; one that is missing has none.
 func (g *guards) entries(dir string) []fs.DirEntry {
-	entries, err := g.w.files.ReadDir(dir, maxRepos)
+	entries, err := g.w.files.ReadDir(dir, maxRepos+1)
 	if err != nil {
 		g.blocked(dir, err)
+	}
+	if len(entries) > maxRepos {
+		g.w.note("%s holds more than %d: the others are not protected", dir, maxRepos)
+		entries = entries[:maxRepos]
 	}
 	return entries
 }

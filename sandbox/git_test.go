@@ -47,12 +47,17 @@ func TestWorktreeInside(t *testing.T) {
 /home/u/p/.git/worktrees/in/commondir = "../..\n"
 /home/u/p/.git/worktrees/in/gitdir = "/home/u/p/.trees/in/.git\n"
 /home/u/p/.git/worktrees/out/gitdir = "/home/u/out/.git\n"
+/home/u/p/.git/worktrees/seen/gitdir = "/home/u/seen/.git\n"
+/home/u/p/.git/worktrees/gone/gitdir = "/home/u/p/.trees/gone/.git\n"
 /home/u/p/.trees/in/.git = "gitdir: /home/u/p/.git/worktrees/in\n"
+/home/u/seen/.git = "gitdir: /home/u/p/.git/worktrees/seen\n"
 `), &profiles.Profile{}, Request{})
 	wantBinds(t, got, map[string]string{
 		"/home/u/p/.git/worktrees/in":           "--",
 		"/home/u/p/.git/worktrees/in/commondir": "ro",
 		"/home/u/p/.git/worktrees/out":          "ro",
+		"/home/u/p/.git/worktrees/seen":         "ro",
+		"/home/u/p/.git/worktrees/gone":         "ro",
 		"/home/u/p/.trees/in/.git":              "ro",
 	})
 }
@@ -76,6 +81,59 @@ func TestManyWorktrees(t *testing.T) {
 	if more, before := many-some, some-few; more > before*5/4 {
 		t.Errorf("the first 18 work trees take %d looks, the next 18 %d", before, more)
 	}
+}
+
+// TestWorktreeFarAway has a work tree where no look for repositories comes: its record in the repository tells of it.
+func TestWorktreeFarAway(t *testing.T) {
+	got := plan(t, user(t, "/home/u/p", repoAt("/home/u/p")+`
+/home/u/p/.git/worktrees/far/commondir = "../..\n"
+/home/u/p/.git/worktrees/far/gitdir = "/home/u/p/node_modules/x/far/.git\n"
+/home/u/p/.git/worktrees/far/config.worktree = "[core]\n\thooksPath = tools\n"
+/home/u/p/node_modules/x/far/.git = "gitdir: /home/u/p/.git/worktrees/far\n"
+/home/u/p/node_modules/x/far/tools/
+/home/u/p/tools/
+`), &profiles.Profile{}, Request{})
+	wantBinds(t, got, map[string]string{"/home/u/p/node_modules/x/far/tools": "ro", "/home/u/p/tools": "--"})
+}
+
+// TestTooManyWorktrees: that there are more than are protected is told.
+func TestTooManyWorktrees(t *testing.T) {
+	for n, told := range map[int]bool{maxRepos: false, maxRepos + 1: true} {
+		tree := repoAt("/home/u/p")
+		for i := range n {
+			tree += fmt.Sprintf("/home/u/p/.git/worktrees/%d/gitdir = \"/home/u/out%[1]d/.git\\n\"\n", i)
+		}
+		got := plan(t, user(t, "/home/u/p", tree), &profiles.Profile{}, Request{})
+		if notes := strings.Join(got.Notes, "\n"); strings.Contains(notes, "/home/u/p/.git/worktrees holds more than 64") != told {
+			t.Errorf("%d work trees: %s", n, notes)
+		}
+	}
+}
+
+// TestUnprotectedWorktree: what the user lets go of in one work tree stays protected in what it shares with the others.
+func TestUnprotectedWorktree(t *testing.T) {
+	p := &profiles.Profile{}
+	p.FS.Unprotect = items("--unprotect", "a")
+	got := plan(t, user(t, "/home/u/p", repoAt("/home/u/p/main")+`
+/home/u/p/main/.git/worktrees/a/commondir = "../..\n"
+/home/u/p/main/.git/worktrees/a/gitdir = "/home/u/p/a/.git\n"
+/home/u/p/main/.git/worktrees/b/commondir = "../..\n"
+/home/u/p/main/.git/worktrees/b/gitdir = "/home/u/p/b/.git\n"
+/home/u/p/main/.git/worktrees/out/gitdir = "/home/u/out/.git\n"
+/home/u/p/a/.git = "gitdir: /home/u/p/main/.git/worktrees/a\n"
+/home/u/p/b/.git = "gitdir: /home/u/p/main/.git/worktrees/b\n"
+`), p, Request{})
+	if want := "/home/u/p/a"; got.Repos[0] != want {
+		t.Fatalf("control: %s is the first of %q", want, got.Repos)
+	}
+	wantBinds(t, got, map[string]string{
+		"/home/u/p/a/.git":                         "--",
+		"/home/u/p/main/.git/config":               "ro",
+		"/home/u/p/main/.git/worktrees/a/gitdir":   "ro",
+		"/home/u/p/main/.git/worktrees/b/gitdir":   "ro",
+		"/home/u/p/main/.git/worktrees/out":        "ro",
+		"/home/u/p/main/.git/worktrees/out/gitdir": "--",
+	})
 }
 
 // TestForgedGitFile has an agent write .git files so that the next run binds something of the user's.

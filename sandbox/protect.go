@@ -121,7 +121,7 @@ type guards struct {
 	w       *planner
 	except  []string // unprotected, relative to the project
 	lifted  []bool   // of each in except, whether there was something to lift
-	gitDirs []string // that were looked at
+	gitDirs []string // whose records of work trees were looked at
 	err     error    // the first path that could not be looked at
 }
 
