@@ -42,20 +42,21 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	defer leave()
 	p := &passage{target: t, session: s, http2: req.ProtoMajor == 2, read: carries(req)}
 	own := req.Body
+	bodied := own != nil && own != http.NoBody
 	defer func() {
 		req.Body = own
 		if p.denied != nil {
 			w.drain(rw, req, own, p.denied)
 		}
 	}()
-	if own != nil && own != http.NoBody {
+	if bodied {
 		req.Body = &lent{Reader: own}
 	}
 	if p.denied = w.door.judgeRequest(p, req); p.denied != nil {
 		w.deny(rw, req, s, p.denied)
 		return
 	}
-	rec := &recorder{ResponseWriter: rw, of: p, plain: !req.ProtoAtLeast(1, 1)}
+	rec := &recorder{ResponseWriter: rw, of: p, plain: !req.ProtoAtLeast(1, 1), asks: bodied && req.Header["Expect"] != nil}
 	e := Event{Kind: "http.request", Host: t.host, Port: t.port, Method: req.Method, Path: req.URL.EscapedPath()}
 	whole := false
 	defer func() { // also when the answer ends in a panic with ErrAbortHandler because one side broke off
@@ -89,7 +90,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	ctx, end := context.WithCancelCause(context.WithValue(req.Context(), passageKey{}, p))
 	defer end(nil)
 	p.end = end
-	if s.strict != nil && own != nil && own != http.NoBody {
+	if s.strict != nil && bodied {
 		defer unread(ctx, rw)()
 	}
 	if !p.read {
@@ -101,7 +102,7 @@ func (w *web) forward(rw http.ResponseWriter, req *http.Request, s *session, t t
 	switch {
 	case p.read:
 		w.pass(rec, out, p)
-	case own == nil || own == http.NoBody:
+	case !bodied:
 		w.patient.ServeHTTP(rec, out)
 	default:
 		w.proxy.ServeHTTP(rec, out)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -472,6 +473,40 @@ func TestTrailersAndInformation(t *testing.T) {
 	}
 	if !slices.Equal(informed, []int{103, 100}) {
 		t.Errorf("informational answers: %v", informed)
+	}
+}
+
+// TestOneContinue: a client that waits with its body is told once to go on, however often the server says so, and one that does not wait
+// hears what the server says.
+func TestOneContinue(t *testing.T) {
+	j := webJail(t, func(w http.ResponseWriter, r *http.Request) {
+		for range 3 {
+			w.WriteHeader(100)
+		}
+		_, _ = io.Copy(w, r.Body)
+	}, nil)
+	for expect, want := range map[string]string{"Expect: 100-continue\r\n": "100 200", "": "100 100 100 200"} {
+		c := j.dial("good.example.com", 80)
+		io.WriteString(c, "POST / HTTP/1.1\r\nHost: good.example.com\r\n"+expect+"Content-Length: 4\r\n\r\n")
+		br := bufio.NewReader(c)
+		var got []string
+		for len(got) == 0 || got[len(got)-1] == "100" {
+			res, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Fatalf("after %q: %v", got, err)
+			}
+			if got = append(got, strconv.Itoa(res.StatusCode)); len(got) == 1 {
+				io.WriteString(c, "body")
+			}
+			if res.StatusCode == 200 {
+				if body, err := io.ReadAll(res.Body); err != nil || string(body) != "body" {
+					t.Errorf("%q, %v", body, err)
+				}
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: answers %q; want %s", expect, got, want)
+		}
 	}
 }
 

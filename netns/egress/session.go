@@ -173,6 +173,7 @@ type recorder struct {
 	status int
 	before int  // answers before the one that counts
 	plain  bool // the client speaks HTTP/1.0
+	asks   bool // the client waits with its body: net/http tells it to go on where the body is first read
 }
 
 // maxInformation is for a server that says every second for hours that it is still there (RFC 9110 section 15.2).
@@ -192,8 +193,8 @@ func (r *recorder) WriteHeader(status int) {
 		r.of.gauge.why.CompareAndSwap(nil, why)
 		r.of.end(why)
 		return
-	} else if r.plain {
-		return // RFC 9110 section 15.2
+	} else if r.plain || r.asks && status == http.StatusContinue {
+		return // RFC 9110 section 15.2; http.Transport reads the body before or after it tells of the server's 100
 	} else if r.of.errand != nil {
 		r.of.errand.scrubHeader(r.Header()) // ModifyResponse does not see these
 	}
