@@ -153,6 +153,8 @@ func BenchmarkDoor(b *testing.B) {
 		{"new-connection", "fresh:40", "s"},
 		{"warm-request", "warm:300", "s"},
 		{"event", "events:100", "s"},
+		{"event-beside-download", "beside:200", "s"},
+		{"event-beside-tunnel", "beside-tunnel:200", "s"},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			env := benchProject(b, server.profile)
@@ -191,21 +193,18 @@ func BenchmarkDoorWork(b *testing.B) {
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			env := benchProject(b, server.profile)
-			floor := func(f floorProxy) []string {
-				return []string{strconv.Itoa(f.pid), "./load", "https://tunnel.example", f.ca, f.address, bm.measure}
-			}
 			compare(b, []contender{
-				{"tunnel-floor", floor(relay)},
-				{"inspect-floor", floor(bare)},
-				{"tunnel", []string{"", "./load https://tunnel.example - - " + bm.measure}},
-				{"inspect", []string{"", "./load https://inspect.example - - " + bm.measure}},
+				{"tunnel-floor", []string{"./load", "https://tunnel.example", relay.ca, relay.address, bm.measure}},
+				{"inspect-floor", []string{"./load", "https://tunnel.example", bare.ca, bare.address, bm.measure}},
+				{"tunnel", []string{"./load https://tunnel.example - - " + bm.measure}},
+				{"inspect", []string{"./load https://inspect.example - - " + bm.measure}},
 			}, func(c contender) (seconds float64, err error) {
-				if pid, err := strconv.Atoi(c.argv[0]); err == nil {
-					before := ownSeconds(b, pid)
-					_, err = number(env, c.argv[1:])
-					return (ownSeconds(b, pid) - before) / bm.n, err
+				if f, is := map[string]floorProxy{"tunnel-floor": relay, "inspect-floor": bare}[c.name]; is {
+					before := ownSeconds(b, f.pid)
+					_, err = number(env, c.argv)
+					return (ownSeconds(b, f.pid) - before) / bm.n, err
 				}
-				atRest(b, env, c.argv[1], func(launcher int) { seconds = ownSeconds(b, launcher) })
+				atRest(b, env, c.argv[0], func(launcher int) { seconds = ownSeconds(b, launcher) })
 				return seconds / bm.n, nil
 			}, bm.unit)
 		})

@@ -3,7 +3,6 @@ package integration
 import (
 	"bufio"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,25 +21,26 @@ import (
 // floor is the least that a proxy beside the client can do: what the door takes more than this is for the cable into the jail, the
 // judgement, the record, and servers and clients that do not keep to the rules. It prints its address and ends with stdin.
 //
-//	floor tunnel ADDRESS             carries bytes, by splice(2), from when a client has said its name
+//	floor tunnel ADDRESS CA OWN      carries bytes, by splice(2), from when a client has said its name
 //	floor inspect ADDRESS CA OWN     ends TLS, with a certificate of an authority that it writes to OWN, parses each request and answer of
 //	                                 HTTP/1 and writes them again; CA is the server's
-//	floor dns                        answers each question with one address, or none
+//	floor dns ADDRESS CA OWN         answers each question with one address, or none
 //
 // It has as many processors as the door has.
 func floor(args []string) error {
+	if len(args) != 4 {
+		return errors.New("want tunnel|inspect|dns ADDRESS CA OWN")
+	}
 	runtime.GOMAXPROCS(max(1, runtime.NumCPU()/2))
 	if args[0] == "dns" {
 		return answerNames()
 	}
 	serve := func(c net.Conn) error { return between(c, args[1]) }
 	if args[0] == "inspect" {
-		pem, err := os.ReadFile(args[2])
+		roots, err := rootsIn(args[2])
 		if err != nil {
 			return err
 		}
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(pem)
 		mint, err := authority(args[3])
 		if err != nil {
 			return err

@@ -27,6 +27,8 @@ import (
 //	fresh:N              median seconds from nothing to the first byte of a response, each over a connection of its own, to a name that is resolved
 //	warm:N               median seconds for a small response over one kept connection
 //	events:N             median seconds from the server's sending an event of a stream to its arrival
+//	beside:N             seconds that one event in 20 takes more than, while the same client has a download from the same host
+//	beside-tunnel:N      the same, with the download from tunnel.example
 //	dns:N                median seconds for one name to be resolved
 //	open:N               opens so many connections with a request each, prints 0, and holds them until stdin ends
 func load(args []string) error {
@@ -35,12 +37,10 @@ func load(args []string) error {
 	}
 	c := &loadClient{url: args[0], connect: args[2]}
 	if args[1] != "-" {
-		pem, err := os.ReadFile(args[1])
-		if err != nil {
+		var err error
+		if c.roots, err = rootsIn(args[1]); err != nil {
 			return err
 		}
-		c.roots = x509.NewCertPool()
-		c.roots.AppendCertsFromPEM(pem)
 	}
 	name, rest, _ := strings.Cut(args[3], ":")
 	var n []int
@@ -57,6 +57,19 @@ func load(args []string) error {
 		io.Copy(io.Discard, os.Stdin)
 	}
 	return err
+}
+
+// rootsIn are the authorities of a file.
+func rootsIn(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no certificate", path)
+	}
+	return roots, nil
 }
 
 type loadClient struct {
@@ -105,30 +118,20 @@ func (c *loadClient) measure(name string, n []int) (float64, error) {
 		t := c.transport(1)
 		return median(n[0], func() error { return get(t, c.url+"/small", smallSize) })
 	case "events":
-		resp, err := (&http.Client{Transport: c.transport(1)}).Get(fmt.Sprintf("%s/events?n=%d", c.url, n[0]))
+		late, err := c.events(n[0])
 		if err != nil {
 			return 0, err
 		}
-		defer resp.Body.Close()
-		lines := bufio.NewScanner(resp.Body)
-		var late []float64
-		for lines.Scan() {
-			var sent int64
-			if _, err := fmt.Sscanf(lines.Text(), "data: %d", &sent); err == nil {
-				late = append(late, time.Since(time.Unix(0, sent)).Seconds())
-			}
-		}
-		if len(late) != n[0] {
-			return 0, errors.Join(lines.Err(), fmt.Errorf("%d events of %d", len(late), n[0]))
-		}
 		return middle(late), nil
+	case "beside":
+		return c.beside(c.url, n[0])
+	case "beside-tunnel":
+		return c.beside("https://tunnel.example", n[0])
 	case "dns":
 		host := strings.TrimPrefix(c.url, "https://")
 		r := &net.Resolver{PreferGo: true}
 		if c.connect != "-" {
-			r.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, network, c.connect)
-			}
+			r.Dial = c.dial
 		}
 		return median(n[0], func() error {
 			_, err := r.LookupIPAddr(context.Background(), host)
@@ -140,6 +143,46 @@ func (c *loadClient) measure(name string, n []int) (float64, error) {
 		return 0, together(n[0], n[0], func() error { return get(t, c.url+"/small", smallSize) })
 	}
 	return 0, fmt.Errorf("no measure %q", name)
+}
+
+// events are the seconds, sorted, that so many of a stream took.
+func (c *loadClient) events(n int) ([]float64, error) {
+	resp, err := (&http.Client{Transport: c.transport(1)}).Get(fmt.Sprintf("%s/events?n=%d", c.url, n))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	var late []float64
+	for lines.Scan() {
+		var sent int64
+		if _, err := fmt.Sscanf(lines.Text(), "data: %d", &sent); err == nil {
+			late = append(late, time.Since(time.Unix(0, sent)).Seconds())
+		}
+	}
+	if len(late) != n {
+		return nil, errors.Join(lines.Err(), fmt.Errorf("%d events of %d", len(late), n))
+	}
+	slices.Sort(late)
+	return late, nil
+}
+
+func (c *loadClient) beside(url string, n int) (float64, error) {
+	resp, err := (&http.Client{Transport: c.transport(1)}).Get(url + "/down?n=1000000000000")
+	if err != nil {
+		return 0, err
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := io.Copy(io.Discard, resp.Body)
+		ended <- err
+	}()
+	late, err := c.events(n)
+	resp.Body.Close()
+	if cut := <-ended; cut == nil || err != nil {
+		return 0, errors.Join(err, fmt.Errorf("the download: %v", cut))
+	}
+	return late[len(late)*95/100], nil
 }
 
 func (c *loadClient) gets(clients, total int) (float64, error) {
@@ -173,11 +216,13 @@ func together(clients, total int, act func() error) error {
 func (c *loadClient) transport(conns int) *http.Transport {
 	t := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.roots}, MaxIdleConnsPerHost: conns, MaxConnsPerHost: conns}
 	if c.connect != "-" {
-		t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, c.connect)
-		}
+		t.DialContext = c.dial
 	}
 	return t
+}
+
+func (c *loadClient) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, network, c.connect)
 }
 
 // get wants a response of size bytes.

@@ -43,6 +43,7 @@ type Door struct {
 	meter    *meter
 	bodies   *bodies
 	relays   relays
+	breaks   *breaks
 
 	open      gate   // connections
 	explained gate   // of them, told why something is refused
@@ -104,6 +105,10 @@ func New(c Config) (*Door, error) {
 	d.trust = newTrust()
 	d.meter = newMeter(d.limits)
 	d.bodies = newBodies()
+	if d.breaks, err = newBreaks(); err != nil {
+		return nil, err
+	}
+	d.relays.breaks = d.breaks
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -297,6 +302,7 @@ func (d *Door) Close() error {
 	d.web.http2.CloseIdleConnections()
 	d.web.servers.reset() // those that a request was broken off on, too: their bytes stand in the report
 	d.relays.close()
+	d.breaks.close()
 	d.trust.tell(d.ledger.emit)
 	return err
 }

@@ -208,7 +208,7 @@ func (w *web) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, err
 	}
 	w.door.opened(t, up)
-	c := &counted{socket: up}
+	c := &counted{socket: up, breaks: w.door.breaks}
 	c.done = func(sent, got int64) {
 		w.door.closed(t, up, sent, got)
 		w.servers.remove(c)

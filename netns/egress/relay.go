@@ -38,6 +38,7 @@ type relays struct {
 	spare  []*splicePipe
 	closed bool
 	done   chan struct{}
+	breaks *breaks
 }
 
 // tunnel is two connections whose bytes go from one to the other.
@@ -163,6 +164,9 @@ func (r *relays) run(conn syscall.RawConn) {
 				again = append(again, t)
 			}
 			streams = streams || stream
+		}
+		if len(again) > 0 {
+			r.breaks.take()
 		}
 		if streams {
 			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)

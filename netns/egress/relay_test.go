@@ -53,7 +53,12 @@ func tcpPair(t *testing.T) (dialled, accepted *net.TCPConn) {
 }
 
 func newRelays(t *testing.T) *relays {
-	r := new(relays)
+	b, err := newBreaks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+	r := &relays{breaks: b}
 	t.Cleanup(r.close)
 	return r
 }

@@ -225,6 +225,7 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // counted counts what goes through a connection to a real server.
 type counted struct {
 	socket
+	breaks    *breaks
 	sent, got atomic.Int64
 	once      sync.Once
 	done      func(sent, got int64)
@@ -233,12 +234,18 @@ type counted struct {
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.socket.Read(p)
+	if n >= streamBytes {
+		c.breaks.take()
+	}
 	c.got.Add(int64(n))
 	return n, err
 }
 
 func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.socket.Write(p)
+	if n >= streamBytes {
+		c.breaks.take()
+	}
 	c.sent.Add(int64(n))
 	return n, err
 }
