@@ -26,7 +26,7 @@ func (m factFiles) Lstat(name string) (fs.FileInfo, error) {
 	return nil, &fs.PathError{Op: "lstat", Path: name, Err: unix.ENOENT}
 }
 
-func (m factFiles) Capable(string) bool                               { return false }
+func (m factFiles) Rights(string, int) rights                         { return rights{} }
 func (m factFiles) CountsLinks(string) bool                           { return false }
 func (m factFiles) Readlink(name string) (string, error)              { return "", fs.ErrInvalid }
 func (m factFiles) ReadDir(name string, _ int) ([]fs.DirEntry, error) { return nil, fs.ErrInvalid }

@@ -22,11 +22,6 @@ func (diskFiles) Lstat(name string) (fs.FileInfo, error) { return os.Lstat(name)
 
 func (diskFiles) Readlink(name string) (string, error) { return os.Readlink(name) }
 
-func (diskFiles) Capable(name string) bool {
-	n, err := unix.Lgetxattr(name, "security.capability", nil)
-	return err == nil && n > 0
-}
-
 // CountsLinks knows those that always do (inode(7)). Others have 1, or count in their own way.
 func (diskFiles) CountsLinks(name string) bool {
 	var fs unix.Statfs_t
@@ -68,6 +63,40 @@ func (diskFiles) ReadDir(name string, max int) ([]fs.DirEntry, error) {
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, err
+}
+
+// Rights asks for each file relative to its directory: whole paths take as long again.
+func (diskFiles) Rights(dir string, max int) (r rights) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return rights{err: err}
+	}
+	defer f.Close()
+	at, stat := int(f.Fd()), new(unix.Stat_t)
+	for r.err == nil && r.looks < max {
+		var entries []fs.DirEntry
+		entries, r.err = f.ReadDir(min(max-r.looks, 1024))
+		r.looks += len(entries)
+		for _, e := range entries {
+			switch name := e.Name(); {
+			case e.IsDir():
+				r.dirs = append(r.dirs, name)
+			case !e.Type().IsRegular() || unix.Fstatat(at, name, stat, unix.AT_SYMLINK_NOFOLLOW) != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG:
+			case stat.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 || stat.Mode&0o111 != 0 && capable(path.Join(dir, name)):
+				r.giving = append(r.giving, name)
+			}
+		}
+	}
+	if r.err == io.EOF {
+		r.err = nil
+	}
+	return r
+}
+
+// capable says whether a file has capabilities (capabilities(7), "File capabilities").
+func capable(name string) bool {
+	n, err := unix.Lgetxattr(name, "security.capability", nil)
+	return err == nil && n > 0
 }
 
 // onceFiles asks another Files at most once for each name: the entries of PATH share most of their parents, and two looks at one

@@ -36,7 +36,7 @@ type Files interface {
 	ReadFile(name string, max int) ([]byte, error)       // at most the first max bytes
 	ReadDir(name string, max int) ([]fs.DirEntry, error) // sorted; at most max entries, any of them when there are more, and all when max is negative
 	CountsLinks(name string) bool                        // a local file system: a directory has two links and one for each directory in it, and a change time
-	Capable(name string) bool                            // the file has capabilities (capabilities(7), "File capabilities")
+	Rights(dir string, max int) rights                   // at most max entries; may be called from several goroutines
 }
 
 // Probe looks at the real machine. It reads and asks; it changes nothing.

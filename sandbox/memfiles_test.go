@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ type memFiles struct {
 	nodes map[string]*memNode
 	names map[string][]string // sorted names in a directory
 	calls int
+	mu    sync.Mutex // of calls in Rights
 }
 
 // memNode is one file; it is its own fs.FileInfo.
@@ -48,7 +50,21 @@ func (f *memFiles) Lstat(name string) (fs.FileInfo, error) {
 	return nil, &fs.PathError{Op: "lstat", Path: name, Err: syscall.ENOENT}
 }
 
-func (f *memFiles) Capable(string) bool { return false }
+func (f *memFiles) Rights(dir string, max int) (r rights) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	entries, err := f.ReadDir(dir, max)
+	r.looks, r.err = len(entries), err
+	for _, e := range entries {
+		switch n := f.nodes[path.Join(dir, e.Name())]; {
+		case e.IsDir():
+			r.dirs = append(r.dirs, e.Name())
+		case n.mode&0o6000 != 0:
+			r.giving = append(r.giving, e.Name())
+		}
+	}
+	return r
+}
 
 func (f *memFiles) CountsLinks(string) bool { return false }
 

@@ -1,12 +1,14 @@
 package sandbox
 
 import (
-	"io/fs"
 	"path"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
-// maxSetIDLooks bounds the files and directories that are looked at; a million take two seconds.
+// maxSetIDLooks bounds the files and directories that are looked at; a million take a second on two processors.
 const maxSetIDLooks = 1_000_000
 
 // setID protects the files of root's project that give whoever executes them rights: set-id ones and those with file capabilities. The
@@ -19,41 +21,52 @@ func (g *guards) setID() {
 	if !id.IDMap && id.HostUID != 0 {
 		return
 	}
-	f := g.w.host.FS // each name once: there is nothing to remember
 	looks := 0
-	for queue := []string{project}; len(queue) > 0; {
-		at := queue[len(queue)-1]
-		queue = queue[:len(queue)-1]
-		entries, err := f.ReadDir(at, maxSetIDLooks-looks)
-		if err != nil {
-			if !missing(err) {
-				g.w.note("%s cannot be read: set-id files in it are not protected", at)
+	for level := []string{project}; len(level) > 0; {
+		below := level
+		level = nil
+		for i, in := range lookTogether(g.w.host.FS, below, maxSetIDLooks-looks) {
+			if in.err != nil && !missing(in.err) {
+				g.w.note("%s cannot be read: set-id files in it are not protected", below[i])
 			}
-			continue
+			looks += in.looks
+			for _, name := range in.dirs {
+				level = append(level, path.Join(below[i], name))
+			}
+			for _, name := range in.giving {
+				rel := strings.TrimPrefix(path.Join(below[i], name), project+"/")
+				g.guard(project, rel, guarded{path: rel, why: "gives rights of root's to who runs it, and would keep them when it is rewritten through a mapping"})
+			}
 		}
-		if looks += len(entries); looks >= maxSetIDLooks {
+		if looks >= maxSetIDLooks {
 			g.err = planError("run as an ordinary user, or with SUDO_UID and a project of that user's", "%s holds more than %d files: set-id ones of root's among them "+
 				"could be rewritten and would not be found", project, maxSetIDLooks)
 			return
 		}
-		for _, e := range entries {
-			name := path.Join(at, e.Name())
-			switch {
-			case e.IsDir():
-				queue = append(queue, name)
-			case e.Type().IsRegular() && givesRights(f, name):
-				rel := strings.TrimPrefix(name, project+"/")
-				g.guard(project, rel, guarded{path: rel, why: "gives rights of root's to who runs it, and would keep them when it is rewritten through a mapping"})
-			}
-		}
 	}
 }
 
-// givesRights says whether a regular file is set-id or has capabilities, which only count in one that can be executed.
-func givesRights(f Files, name string) bool {
-	info, err := f.Lstat(name)
-	if err != nil || !info.Mode().IsRegular() {
-		return false
+// rights is what a directory holds.
+type rights struct {
+	looks  int      // entries that were looked at
+	dirs   []string // their names
+	giving []string // regular files that are set-id or have capabilities, which only count in one that can be executed
+	err    error    // why not everything was looked at
+}
+
+// lookTogether looks at several directories on all processors, at no more than about max entries.
+func lookTogether(f Files, dirs []string, max int) []rights {
+	all := make([]rights, len(dirs))
+	var next, looks atomic.Int64
+	var workers sync.WaitGroup
+	for range min(len(dirs), runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(dirs)) && int(looks.Load()) < max; i = next.Add(1) - 1 {
+				all[i] = f.Rights(dirs[i], max-int(looks.Load()))
+				looks.Add(int64(all[i].looks))
+			}
+		})
 	}
-	return info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 || info.Mode()&0o111 != 0 && f.Capable(name)
+	workers.Wait()
+	return all
 }
