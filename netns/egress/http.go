@@ -179,6 +179,7 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 		defer s.busy.RUnlock()
 	}
 	s.met.Store(true)
+	keepEscapes(req.URL)
 	// Both directions at once, as on the wire: without it a server that answers before it has read everything stops.
 	_ = http.NewResponseController(rw).EnableFullDuplex() // every HTTP/1 connection of net/http can
 	t, why := w.judge(s, req)

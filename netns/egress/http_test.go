@@ -190,6 +190,9 @@ func smuggle(t *testing.T, other string, open func(http.HandlerFunc) (dial func(
 	if n := seen.Load(); n != 4 {
 		t.Errorf("%d refused requests reached the server", n-4)
 	}
+	if _, body := ask(t, dial(), get+host+"X-A: "+strings.Repeat("a", maxHead)+"\r\n\r\n"); !strings.Contains(body, "its request head may have 65536 bytes") {
+		t.Errorf("a head too long is told: %s", body)
+	}
 	// Bodies that break the rules late: the server may have seen the request begin, and never its end.
 	for name, raw := range map[string]string{
 		"chunk size":       post + late + "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",

@@ -329,3 +329,49 @@ func TestClientGoesAway(t *testing.T) {
 		<-gone
 	})
 }
+
+// TestPathIsPassedOnAsItCame: what is encoded stays so, and what must be is encoded by itself.
+func TestPathIsPassedOnAsItCame(t *testing.T) {
+	j := inspectJail(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RequestURI) }, nil)
+	for sent, want := range map[string]string{
+		"/a%2Fb":                        "/a%2Fb",
+		"/a%2fb%7c":                     "/a%2fb%7c",
+		"/a|b":                          "/a%7Cb",
+		"/@scope%2Fname|1":              "/@scope%2Fname%7C1",
+		"/%41|%3B%252F?x={|}":           "/%41%7C%3B%252F?x={|}",
+		"/{a}^`\"<>\\":                  "/%7Ba%7D%5E%60%22%3C%3E%5C",
+		"/-._~!$&'()*+,;=:@/[]/%20|x":   "/-._~!$&'()*+,;=:@/[]/%20%7Cx",
+		"//x%2F|/../y":                  "//x%2F%7C/../y",
+		"/a#b%2F":                       "/a%23b%2F",
+		"http://good.example.com/b%2F|": "/b%2F%7C",
+	} {
+		for _, method := range []string{"GET", "DELETE"} { // each has its own way
+			c := j.tls("good.example.com", 443, "http/1.1")
+			fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: good.example.com\r\n\r\n", method, strings.Replace(sent, "http:", "https:", 1))
+			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatalf("%s %s: %v", method, sent, err)
+			}
+			if got, err := io.ReadAll(res.Body); err != nil || string(got) != want {
+				t.Errorf("%s %s arrives as %s, %v; want %s", method, sent, got, err, want)
+			}
+			c.Close()
+		}
+		req, err := http.NewRequest("GET", "https://good.example.com/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, query, _ := strings.Cut(strings.TrimPrefix(sent, "http://good.example.com"), "?")
+		if req.URL.Opaque, req.URL.RawQuery = path, query; strings.HasPrefix(path, "//") {
+			continue // net/http's client takes it for a host
+		}
+		res, err := j.over(2).Do(req)
+		if err != nil {
+			t.Fatalf("HTTP/2, %s: %v", sent, err)
+		}
+		if got, err := io.ReadAll(res.Body); err != nil || string(got) != want {
+			t.Errorf("HTTP/2, %s arrives as %s, %v; want %s", sent, got, err, want)
+		}
+		res.Body.Close()
+	}
+}

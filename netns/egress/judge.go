@@ -64,7 +64,7 @@ func (w *web) ambiguity(s *session, a *ambiguous) *refusal {
 	if a.other != "" && w.good(s, a.host) {
 		host = a.other
 	}
-	r := &refusal{host: s.target.host, port: s.target.port, reason: a.reason, detail: a.detail, asked: a.asked}
+	r := &refusal{host: s.target.host, port: s.target.port, reason: a.reason, detail: a.detail, fix: a.fix, asked: a.asked}
 	if host != "" {
 		standard := s.target.port
 		if s.role == proxying {

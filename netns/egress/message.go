@@ -33,6 +33,7 @@ type head struct {
 type ambiguous struct {
 	reason Reason
 	detail string
+	fix    string // what may be said, for the jail
 	host   string // HOST[:PORT] that it names, when it names one
 	other  string // the other one, when it names two
 	asked  *asked // nil: its head was good
@@ -296,7 +297,7 @@ func hexDigit(c byte) bool {
 
 // errTooLong is the refusal of a head or trailer section that does not end in time.
 func errTooLong(what string, max int) error {
-	return bad(what + " longer than " + strconv.Itoa(max) + " bytes")
+	return &ambiguous{reason: BadRequest, detail: what + " longer than " + strconv.Itoa(max) + " bytes", fix: "its " + what + " may have " + strconv.Itoa(max) + " bytes"}
 }
 
 // asAmbiguous gives the refusal that err is, or nil.

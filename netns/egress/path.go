@@ -3,6 +3,7 @@ package egress
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 )
@@ -46,6 +47,23 @@ func canonicalPath(raw string) (string, bool) {
 		}
 	}
 	return string(path), true
+}
+
+// keepEscapes has a path sent on as it came, but for the bytes that none may have (RFC 3986 section 3.3): these are encoded one by one.
+// net/url writes a path with such a byte anew, and %2F in it as a slash.
+func keepEscapes(u *url.URL) {
+	if u.RawPath == "" || u.RawPath == u.EscapedPath() {
+		return
+	}
+	var b strings.Builder
+	for _, c := range []byte(u.RawPath) {
+		if c > ' ' && c < 0x7f && !strings.ContainsRune("\"#<>?\\^`{|}", rune(c)) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	u.RawPath = b.String()
 }
 
 // unhex gives the value of a hexadecimal digit.

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -208,6 +209,31 @@ func FuzzCanonicalPath(f *testing.F) {
 		}
 		if checkPath(glob) == nil {
 			matchPath(glob, p)
+		}
+	})
+}
+
+// FuzzKeepEscapes holds that a path goes out with all that is encoded in it, and as the one that was judged.
+func FuzzKeepEscapes(f *testing.F) {
+	for _, s := range []string{"/a%2Fb|c", "/%41{}", "//x|/../%2e", "/a b", "/\xff|", "/%zz|", "https://h/%2F|", "*"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, target string) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			return
+		}
+		path, raw := u.Path, u.RawPath
+		keepEscapes(u)
+		sent := u.EscapedPath()
+		if raw != "" && sent != u.RawPath {
+			t.Fatalf("%q goes out as %q, not as %q", target, sent, u.RawPath)
+		}
+		if again, err := url.PathUnescape(sent); err != nil || again != path {
+			t.Fatalf("%q goes out as %q, which is %q, %v", target, sent, again, err)
+		}
+		if raw != "" && strings.Count(strings.ToLower(sent), "%2f") != strings.Count(strings.ToLower(raw), "%2f") {
+			t.Fatalf("%q goes out as %q: slashes", target, sent)
 		}
 	})
 }
