@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,9 +21,10 @@ import (
 // There is no way to ask the network for others. But who waits for a descriptor that is ready at once is run again after it was asked.
 type breaks struct {
 	began time.Time
-	last  atomic.Int64 // break's end, a time.Duration since began
+	last  atomic.Int64 // end of the last, or when none was needed; a time.Duration since began
 	mu    sync.Mutex   // held by who takes one: the others wait, too
-	file  *os.File     // eventfd(2): each write is an edge for epoll(7)
+	busy  []metrics.Sample
+	file  *os.File // eventfd(2): each write is an edge for epoll(7)
 	conn  syscall.RawConn
 }
 
@@ -33,7 +35,7 @@ func newBreaks() (*breaks, error) {
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	b := &breaks{began: time.Now(), file: os.NewFile(uintptr(fd), "eventfd")}
+	b := &breaks{began: time.Now(), file: os.NewFile(uintptr(fd), "eventfd"), busy: []metrics.Sample{{Name: "/sched/goroutines/running:goroutines"}}}
 	if b.conn, err = b.file.SyscallConn(); err != nil {
 		_ = b.file.Close()
 		return nil, err
@@ -41,15 +43,21 @@ func newBreaks() (*breaks, error) {
 	return b, nil
 }
 
-// take is called by who has just moved much. Of several processors one is free and waits for the network, unless as many bodies stream.
+// take is called by who has just moved much. It returns at once where some processor has nobody to run: that one waits for the network.
 func (b *breaks) take() {
-	if !b.due() || runtime.GOMAXPROCS(0) > 1 {
+	if !b.due() {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.due() {
 		return
+	}
+	defer func() { b.last.Store(int64(time.Since(b.began))) }()
+	if all := runtime.GOMAXPROCS(0); all > 1 {
+		if metrics.Read(b.busy); b.busy[0].Value.Uint64() < uint64(all) {
+			return
+		}
 	}
 	asked := false
 	_ = b.conn.Read(func(fd uintptr) bool { // an error: the door is closed
@@ -61,7 +69,6 @@ func (b *breaks) take() {
 		return true
 	})
 	runtime.Gosched() // the last that is ready is the first that runs
-	b.last.Store(int64(time.Since(b.began)))
 }
 
 func (b *breaks) due() bool { return time.Since(b.began)-time.Duration(b.last.Load()) >= breakEvery }

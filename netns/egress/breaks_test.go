@@ -66,6 +66,33 @@ func TestBreakIsForOthers(t *testing.T) {
 	}
 }
 
+// TestBreaksOfSeveralProcessors: while one of them has nobody to run, nobody breaks.
+func TestBreaksOfSeveralProcessors(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	for carriers, want := range map[int]bool{1: false, 2: true} {
+		b, err := newBreaks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := time.Now().Add(200 * time.Millisecond)
+		var all sync.WaitGroup
+		for range carriers {
+			all.Go(func() {
+				for time.Now().Before(end) {
+					b.take()
+				}
+			})
+		}
+		all.Wait()
+		// Go's own goroutines may run beside one carrier; of two, one may wait for a processor of the machine.
+		n := b.taken(t)
+		if n > 60 != want {
+			t.Errorf("%d breaks of %d on two processors in 200 ms", n, carriers)
+		}
+		b.close()
+	}
+}
+
 // TestNoBreakOfAClosedDoor: who still streams when the door closes does not wait.
 func TestNoBreakOfAClosedDoor(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
