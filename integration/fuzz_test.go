@@ -28,6 +28,7 @@ var parsers = map[string]map[string][]string{
 		"FuzzDNSStream":     {"ServeTCP"},
 		"FuzzGuard":         {"Check", "CheckPrivate"}, // what a name server of the jail's choice says
 		"FuzzCanonicalPath": {"canonicalPath"},
+		"FuzzKeepEscapes":   {"keepEscapes"},
 		"FuzzFormOverride":  {"watchForm", "find"},
 		"FuzzGitGate":       {"judgeGit"},
 		"FuzzReadPush":      {"readPush"},

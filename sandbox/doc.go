@@ -116,7 +116,8 @@
 // and code it writes there runs outside when the user runs it (the report names only the places that tools run by themselves).
 // A file of the project that was set-id, or had file capabilities, before the run, and is the caller's own: write(2) takes the bits away, a
 // shared mapping does not (Linux 6.18, ext4), so that whoever executes it later executes what the command put there, with the caller's
-// rights. Of a project that root owns such files are read-only (setid.go). Directories that --rw adds are not searched.
+// rights. Of a project that root owns, and of what --rw adds for root, such files are read-only (setid.go); but not one that --rw
+// names itself, nor what somebody outside makes such a file, or moves, while the jail begins or runs.
 // A pipe or FIFO on stdin is the command's to read to its end and, reopened, to write to: who reads on after it reads what the command
 // wrote (stdio.go says why it is not copied).
 // A UNIX socket in the project, and what the program of the user's that listens there gives away. Two jails of one project have its files in

@@ -82,7 +82,7 @@ func (diskFiles) Rights(dir string, max int) (r rights) {
 			case e.IsDir():
 				r.dirs = append(r.dirs, name)
 			case !e.Type().IsRegular() || unix.Fstatat(at, name, stat, unix.AT_SYMLINK_NOFOLLOW) != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG:
-			case stat.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 || stat.Mode&0o111 != 0 && capable(path.Join(dir, name)):
+			case stat.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 || stat.Mode&0o111 != 0 && capable(at, name):
 				r.giving = append(r.giving, name)
 			}
 		}
@@ -93,9 +93,9 @@ func (diskFiles) Rights(dir string, max int) (r rights) {
 	return r
 }
 
-// capable says whether a file has capabilities (capabilities(7), "File capabilities").
-func capable(name string) bool {
-	n, err := unix.Lgetxattr(name, "security.capability", nil)
+// capable says whether a file in an open directory has capabilities (capabilities(7), "File capabilities"), however long its path is.
+func capable(at int, name string) bool {
+	n, err := unix.Lgetxattr(fmt.Sprintf("/proc/self/fd/%d/%s", at, name), "security.capability", nil)
 	return err == nil && n > 0
 }
 

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,33 @@ func TestUnprotectedWorktree(t *testing.T) {
 		"/home/u/p/main/.git/worktrees/out":        "ro",
 		"/home/u/p/main/.git/worktrees/out/gitdir": "--",
 	})
+}
+
+// TestUnprotectWhatWorktreesShare: what is let go of by where it lies is let go of, in however many work trees it has names.
+func TestUnprotectWhatWorktreesShare(t *testing.T) {
+	const tree = `
+/home/u/p/.git/worktrees/a/commondir = "../..\n"
+/home/u/p/.git/worktrees/a/gitdir = "/home/u/p/a/.git\n"
+/home/u/p/a/.git = "gitdir: /home/u/p/.git/worktrees/a\n"
+`
+	for name, lifted := range map[string][]string{
+		".git/config":      {".git/config"},
+		".git":             {".git/config", ".git/hooks", ".git/worktrees/a/gitdir"},
+		".git/worktrees/a": {".git/worktrees/a/gitdir"},
+		"a/.git/config":    nil, // as one work tree has it
+	} {
+		p := &profiles.Profile{}
+		p.FS.Unprotect = items("--unprotect", name)
+		got := plan(t, user(t, "/home/u/p", repoAt("/home/u/p")+tree), p, Request{})
+		want := map[string]string{}
+		for _, held := range []string{".git/config", ".git/hooks", ".git/worktrees/a/gitdir", "a/.git"} {
+			want["/home/u/p/"+held] = "ro"
+			if slices.Contains(lifted, held) {
+				want["/home/u/p/"+held] = "--"
+			}
+		}
+		wantBinds(t, got, want)
+	}
 }
 
 // TestForgedGitFile has an agent write .git files so that the next run binds something of the user's.

@@ -182,10 +182,12 @@ func (w *planner) inProject(it profiles.Item) (string, error) {
 	return path.Clean("./" + strings.TrimPrefix(name, w.plan.Project)), nil
 }
 
-// guard protects one path below root, which label names as unprotect would.
+// guard protects one path below root, which unprotect names by label, or by where it lies in the project: what several work trees share
+// has a label in each.
 func (g *guards) guard(root, label string, what guarded) {
-	if !g.excepted(label) {
-		g.at(path.Join(root, what.path), what)
+	name := path.Join(root, what.path)
+	if !g.excepted(label) && !g.excepted(strings.TrimPrefix(name, g.w.plan.Project+"/")) {
+		g.at(name, what)
 	}
 }
 

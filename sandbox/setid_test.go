@@ -68,6 +68,9 @@ type crowded struct {
 
 func (f *crowded) Rights(dir string, max int) rights {
 	r := f.memFiles.Rights(dir, max)
+	if r.err != nil {
+		return r // a device
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked[dir]++
@@ -127,7 +130,7 @@ func TestTooManyForSetID(t *testing.T) {
 		f := &crowded{memFiles: h.FS.(*memFiles), in: in, asked: map[string]int{}}
 		h.FS = f
 		_, err := NewPlan(&profiles.Profile{}, Request{Argv: []string{"sh"}}, h)
-		wantRefusal(t, err, "/code/p holds more than 1000000 files")
+		wantRefusal(t, err, "/code/p and what else may be written to hold more than 1000000 files")
 		n := len(f.asked)
 		if n > 20 {
 			t.Errorf("%d in each: it went on to %d directories", in, n)
@@ -141,4 +144,74 @@ func TestTooManyForSetID(t *testing.T) {
 	if notes := strings.Join(got.Notes, "\n"); !strings.Contains(notes, "/code/p/dark cannot be read: set-id files in it are not protected") {
 		t.Errorf("notes: %s", notes)
 	}
+}
+
+// TestSetIDFilesElsewhere: what the command may write to beside the project is looked at as well, and what is let go of in the project
+// is nothing there.
+func TestSetIDFilesElsewhere(t *testing.T) {
+	h := root(t, "/code/wt", `
+/code/ uid=0
+/code/wt/.git = "gitdir: /code/main/.git/worktrees/wt\n"
+/code/wt/in 04755
+/code/wt/part/tool 04755
+/code/main/.git/HEAD = "ref: refs/heads/main\n"
+/code/main/.git/refs/
+/code/main/.git/objects/tool 04755
+/code/main/.git/worktrees/wt/commondir = "../..\n"
+/code/main/.git/worktrees/wt/gitdir = "/code/wt/.git\n"
+/srv/data/ uid=0
+/srv/data/deep/tool 02755
+/srv/data/plain
+/srv/read/tool 04755
+`)
+	f := &crowded{memFiles: h.FS.(*memFiles), asked: map[string]int{}}
+	h.FS = f
+	p := &profiles.Profile{}
+	p.FS.Write = items("--rw", "/srv/data", "/code/wt/part")
+	p.FS.Read = items("--ro", "/srv/read")
+	p.FS.Unprotect = items("--unprotect", ".")
+	got := plan(t, h, p, Request{})
+	wantBinds(t, got, map[string]string{
+		"/srv/data/deep/tool":          "ro",
+		"/srv/data/plain":              "--",
+		"/code/main/.git/objects/tool": "ro",
+		"/code/wt/in":                  "--",
+		"/code/wt/part/tool":           "--",
+	})
+	for dir, want := range map[string]int{"/srv/data/deep": 1, "/code/main/.git/objects": 1, "/code/wt/part": 1, "/srv/read": 0} {
+		if n := f.asked[dir]; n != want {
+			t.Errorf("%s was looked at %d times, want %d", dir, n, want)
+		}
+	}
+}
+
+// TestSetIDTooDeep: what has a path that is too long to be looked at or mounted on ends the plan.
+func TestSetIDTooDeep(t *testing.T) {
+	at := "/code/p" + strings.Repeat("/0123456789abcdef0123456789abcdef", 120)
+	for rest, fits := range map[string]bool{"/tool": true, "/" + strings.Repeat("t", 200): false} {
+		_, err := NewPlan(&profiles.Profile{}, Request{Argv: []string{"sh"}}, root(t, "/code/p", "/code/p/ uid=0\n"+at+rest+" 04755\n"))
+		if fits && err != nil {
+			t.Errorf("%d bytes: %v", len(at+rest), err)
+		} else if !fits {
+			wantRefusal(t, err, "/code/p/0123456789abcdef")
+			wantRefusal(t, err, "lies deeper than 4096 bytes")
+		}
+	}
+	h := root(t, "/code/p", "/code/p/ uid=0\n"+at+"/a/b\n")
+	h.FS = tooLong{h.FS, at + "/a"}
+	_, err := NewPlan(&profiles.Profile{}, Request{Argv: []string{"sh"}}, h)
+	wantRefusal(t, err, "lies deeper than 4096 bytes")
+}
+
+// tooLong is a directory whose path is too long.
+type tooLong struct {
+	Files
+	dir string
+}
+
+func (f tooLong) Rights(dir string, max int) rights {
+	if dir == f.dir {
+		return rights{err: unix.ENAMETOOLONG}
+	}
+	return f.Files.Rights(dir, max)
 }
