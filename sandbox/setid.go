@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSetIDLooks bounds the files and directories that are looked at; a million take a second on two processors.
+// maxSetIDLooks bounds the files and directories that are looked at; a million take two seconds on two processors.
 const maxSetIDLooks = 1_000_000
 
 // setID protects the files of root's that give whoever executes them rights: set-id ones and those with file capabilities. The
@@ -88,8 +88,8 @@ func (g *guards) keepRights(name string) {
 
 // tooDeep ends the plan: the command gets further down than a path that can be looked at or mounted on (PATH_MAX, path_resolution(7)).
 func (g *guards) tooDeep(name string) {
-	g.err = planError(notAsRoot+"; or remove it: rm -r "+word(name[:strings.LastIndex(name[:200], "/")]),
-		"%s... lies deeper than %d bytes: a set-id file of root's there could be rewritten", name[:200], unix.PathMax)
+	g.err = planError(notAsRoot+"; or move it further up", "%s... lies deeper than %d bytes: a set-id file of root's there could be rewritten",
+		name[:min(len(name), 200)], unix.PathMax)
 }
 
 // rights is what a directory holds.
