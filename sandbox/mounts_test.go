@@ -219,3 +219,15 @@ func TestPersistentHome(t *testing.T) {
 		t.Error("two projects of one name share a home")
 	}
 }
+
+// TestComparePaths: what lies in a directory comes right behind it.
+func TestComparePaths(t *testing.T) {
+	paths := []string{"/", "/a", "/a/b", "/a/b/c", "/a/c", "/a!", "/a-b", "/a-b/c", "/a.b", "/ab", "/b", "/b/\xff", "/é"}
+	for i, a := range paths {
+		for j, b := range paths {
+			if got := comparePaths(a, b); got < 0 != (i < j) || got > 0 != (i > j) {
+				t.Errorf("%q and %q: %d", a, b, got)
+			}
+		}
+	}
+}

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"path"
 	"slices"
-	"strings"
 )
 
 // tree collects mounts in any order and knows what the jail will see of them.
@@ -68,8 +67,7 @@ func (t *tree) list() []Mount {
 			t.add(Mount{Kind: KindSymlink, Source: l.text, Target: l.path, Why: "a link on the way to what is mounted"})
 		}
 	}
-	order := func(m Mount) string { return strings.ReplaceAll(m.Target, "/", "\x00") }
-	slices.SortStableFunc(t.mounts, func(a, b Mount) int { return strings.Compare(order(a), order(b)) })
+	slices.SortStableFunc(t.mounts, func(a, b Mount) int { return comparePaths(a.Target, b.Target) })
 	var out []Mount
 	masked := ""
 	for _, m := range t.mounts {
@@ -88,6 +86,22 @@ func (t *tree) list() []Mount {
 		out = append(out, m)
 	}
 	return out
+}
+
+// comparePaths orders a directory before what lies in it, and that before all that lies beside it: "/" is less than any other byte.
+func comparePaths(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		switch {
+		case a[i] == b[i]:
+		case a[i] == '/':
+			return -1
+		case b[i] == '/':
+			return 1
+		default:
+			return int(a[i]) - int(b[i])
+		}
+	}
+	return len(a) - len(b)
 }
 
 // pins gives a pin for each directory between root and name, both left out: a mount below a directory does not keep that directory

@@ -89,6 +89,8 @@
 //   - It does not know about network-specific NAT64 prefixes (RFC 6052 section 2.2), nor a public address that the host's router
 //     forwards back to it: neither is visible on the host's interfaces.
 //   - It does not limit how much an allowed host is told, but by MaxUpload.
+//   - It cannot make a server read a request's body. One that answers before that and keeps the connection takes the rest for a request that
+//     nobody has judged, and its answer may come for the next one (request smuggling, CL.0).
 //   - On a pinned host it knows another's credential by the name or the look of what holds it: in headers, the query, the beginning of forms
 //     and the outer objects of JSON. In other bodies, in compressed ones and under a name that says nothing it finds none.
 //   - It knows the fields by which frameworks and proxies are told another method or path by the words in their names, not those that a

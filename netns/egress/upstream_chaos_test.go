@@ -147,16 +147,15 @@ var badAnswers = map[string]func(net.Conn){
 
 // badFrames are those of HTTP/2 (RFC 9113).
 var badFrames = map[string]func(net.Conn){
-	"reset":                cutOff,
-	"end":                  closes,
-	"noise":                first(noiseOf(64<<10), closes),
-	"noise without end":    without(noiseOf(64 << 10)),
-	"HTTP/1 in its place":  first(sized+strings.Repeat("a", 100000), closes),
-	"reset in the body":    h2(func(f *http2.Framer) { h2Head(f, true); f.WriteData(1, false, []byte("begun")) }, cutOff),
-	"stream reset":         h2(func(f *http2.Framer) { h2Head(f, true); f.WriteRSTStream(1, http2.ErrCodeInternal) }, closes),
-	"goes away":            h2(func(f *http2.Framer) { f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil) }, closes),
-	"heads without end":    h2(func(f *http2.Framer) { h2Head(f, false) }, continuations),
-	"data beyond a window": h2(func(f *http2.Framer) { h2Head(f, true) }, floods),
+	"reset":               cutOff,
+	"end":                 closes,
+	"noise":               first(noiseOf(64<<10), closes),
+	"noise without end":   without(noiseOf(64 << 10)),
+	"HTTP/1 in its place": first(sized+strings.Repeat("a", 100000), closes),
+	"reset in the body":   h2(func(f *http2.Framer) { h2Head(f, true); f.WriteData(1, false, []byte("begun")) }, cutOff),
+	"stream reset":        h2(func(f *http2.Framer) { h2Head(f, true); f.WriteRSTStream(1, http2.ErrCodeInternal) }, closes),
+	"goes away":           h2(func(f *http2.Framer) { f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil) }, closes),
+	"heads without end":   h2(func(f *http2.Framer) { h2Head(f, false) }, continuations),
 }
 
 // h2 speaks frames after the settings that begin every connection.
@@ -217,12 +216,15 @@ func TestBadServers(t *testing.T) {
 	before := openFiles(t)
 	for _, way := range ways {
 		for name, act := range badAnswers {
-			t.Run(way.name+"/"+name, func(t *testing.T) { badServer(t, way.scheme, way.alpn, way.tls, act) })
+			t.Run(way.name+"/"+name, func(t *testing.T) { badServer(t, way.scheme, way.alpn, way.tls, act, false) })
 		}
 	}
 	for name, act := range badFrames {
-		t.Run("HTTP/2/"+name, func(t *testing.T) { badServer(t, "https", "h2", "inspect", act) })
+		t.Run("HTTP/2/"+name, func(t *testing.T) { badServer(t, "https", "h2", "inspect", act, false) })
 	}
+	t.Run("HTTP/2/data beyond a window", func(t *testing.T) { // a client that reads may make room for whatever comes
+		badServer(t, "https", "h2", "inspect", h2(func(f *http2.Framer) { h2Head(f, true) }, floods), true)
+	})
 	for late := time.Now().Add(patience); openFiles(t) > before; runtime.Gosched() { // the last servers are closing theirs
 		if time.Now().After(late) {
 			t.Fatalf("%d open files, and then %d", before, openFiles(t))
@@ -230,7 +232,8 @@ func TestBadServers(t *testing.T) {
 	}
 }
 
-func badServer(t *testing.T, scheme, alpn, how string, act func(net.Conn)) {
+// badServer asks one that answers with act. A client that is patient reads no body before the server's connection has ended.
+func badServer(t *testing.T, scheme, alpn, how string, act func(net.Conn), patient bool) {
 	others := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, others) }) // after all other clean-ups
 	m := newMisbehaving(t, alpn, act)
@@ -239,6 +242,10 @@ func badServer(t *testing.T, scheme, alpn, how string, act func(net.Conn)) {
 	client.Timeout = patience
 	res, err := client.Get(scheme + "://good.example.com/a")
 	if err == nil {
+		if patient {
+			within(t, patience, "the server's end", m.gone)
+			m.gone <- struct{}{} // for below
+		}
 		var body []byte
 		body, err = io.ReadAll(res.Body)
 		res.Body.Close()
