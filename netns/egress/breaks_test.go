@@ -1,25 +1,29 @@
 package egress
 
 import (
-	"encoding/binary"
+	"fmt"
+	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// taken gives how many breaks were taken since it was asked last.
-func (b *breaks) taken(t *testing.T) uint64 {
+// taken gives how many breaks were taken. To read the counter would take away the readiness that somebody in a break waits for.
+func (b *breaks) taken(t *testing.T) (n int) {
 	t.Helper()
-	var count [8]byte
+	var info []byte
 	var err error
-	if e := b.conn.Control(func(fd uintptr) { _, err = unix.Read(int(fd), count[:]) }); e != nil || err != nil && err != unix.EAGAIN {
+	if e := b.conn.Control(func(fd uintptr) { info, err = os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd)) }); e != nil || err != nil {
 		t.Fatal(e, err)
 	}
-	return binary.NativeEndian.Uint64(count[:])
+	_, count, _ := strings.Cut(string(info), "eventfd-count:")
+	if _, err := fmt.Sscanf(count, "%x", &n); err != nil {
+		t.Fatalf("%s: %v", info, err)
+	}
+	return n
 }
 
 // TestBreakIsForOthers: those whom the network has something for run while one breaks, and before it goes on.
@@ -69,27 +73,39 @@ func TestBreakIsForOthers(t *testing.T) {
 // TestBreaksOfSeveralProcessors: while one of them has nobody to run, nobody breaks.
 func TestBreaksOfSeveralProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	for carriers, want := range map[int]bool{1: false, 2: true} {
+	carry := func(carriers, enough int, limit time.Duration) int {
 		b, err := newBreaks()
 		if err != nil {
 			t.Fatal(err)
 		}
-		end := time.Now().Add(200 * time.Millisecond)
+		defer b.close()
+		var stop atomic.Bool
 		var all sync.WaitGroup
 		for range carriers {
 			all.Go(func() {
-				for time.Now().Before(end) {
+				for !stop.Load() {
 					b.take()
 				}
 			})
 		}
-		all.Wait()
-		// Go's own goroutines may run beside one carrier; of two, one may wait for a processor of the machine.
-		n := b.taken(t)
-		if n > 60 != want {
-			t.Errorf("%d breaks of %d on two processors in 200 ms", n, carriers)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.Now().Add(limit); time.Now().Before(end) && b.taken(t) < enough; <-tick.C {
 		}
-		b.close()
+		stop.Store(true)
+		all.Wait()
+		return b.taken(t)
+	}
+	const enough = 60
+	least := enough
+	for range 10 { // others of this process may run beside it, and longer on a busy machine
+		least = min(least, carry(1, enough, 200*time.Millisecond))
+	}
+	if least == enough {
+		t.Errorf("one carrier on two processors takes %d breaks in 200 ms", least)
+	}
+	if n := carry(2, enough, patience); n < enough {
+		t.Errorf("two take %d", n)
 	}
 }
 
