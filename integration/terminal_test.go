@@ -198,8 +198,18 @@ wobble
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(status), ") Z ") {
-		unix.Kill(pid, unix.SIGKILL)
-		t.Errorf("the loop goes on: %s", status)
+	loop, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // it is gone
+	}
+	defer unix.Close(loop)
+	// What was killed may be on its way.
+	n, err := 0, error(unix.EINTR)
+	for err == unix.EINTR {
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(loop), Events: unix.POLLIN}}, 10_000)
+	}
+	if n != 1 || err != nil {
+		unix.PidfdSendSignal(loop, unix.SIGKILL, nil, 0)
+		t.Errorf("the loop goes on: %d, %v", n, err)
 	}
 }
