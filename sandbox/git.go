@@ -114,7 +114,13 @@ func (g *guards) gitDir(dir, top, label string) {
 
 // worktrees protects git's records of linked work trees. What a record's config names is relative to its own work tree.
 func (g *guards) worktrees(dir, label string) {
-	for _, e := range g.entries(dir) {
+	entries := g.entries(dir)
+	if len(entries) > maxRepos { // the jail may have made them, so that what it is after comes last
+		g.w.note("%s holds more than %d and is read-only as a whole: git worktree prune", dir, maxRepos)
+		g.guard(dir, label, guarded{path: ".", why: "more of git's records of work trees than are told apart"})
+		return
+	}
+	for _, e := range entries {
 		at := path.Join(dir, e.Name())
 		back, ok := readPath(g.w.files, at, "gitdir")
 		if !ok || !within(back, g.w.plan.Project) {
@@ -130,15 +136,11 @@ func (g *guards) worktrees(dir, label string) {
 	}
 }
 
-// entries reads a directory of git's; one that is missing has none.
+// entries reads a directory of git's, as far as shows that there are too many; one that is missing has none.
 func (g *guards) entries(dir string) []fs.DirEntry {
 	entries, err := g.w.files.ReadDir(dir, maxRepos+1)
 	if err != nil {
 		g.blocked(dir, err)
-	}
-	if len(entries) > maxRepos {
-		g.w.note("%s holds more than %d: the others are not protected", dir, maxRepos)
-		entries = entries[:maxRepos]
 	}
 	return entries
 }

@@ -97,7 +97,7 @@ func TestWorktreeFarAway(t *testing.T) {
 	wantBinds(t, got, map[string]string{"/home/u/p/node_modules/x/far/tools": "ro", "/home/u/p/tools": "--"})
 }
 
-// TestTooManyWorktrees: that there are more than are protected is told.
+// TestTooManyWorktrees: where there are more than are told apart, none can be written to, and that is told.
 func TestTooManyWorktrees(t *testing.T) {
 	for n, told := range map[int]bool{maxRepos: false, maxRepos + 1: true} {
 		tree := repoAt("/home/u/p")
@@ -108,6 +108,11 @@ func TestTooManyWorktrees(t *testing.T) {
 		if notes := strings.Join(got.Notes, "\n"); strings.Contains(notes, "/home/u/p/.git/worktrees holds more than 64") != told {
 			t.Errorf("%d work trees: %s", n, notes)
 		}
+		whole, each := "--", "ro"
+		if told {
+			whole, each = each, whole
+		}
+		wantBinds(t, got, map[string]string{"/home/u/p/.git/worktrees": whole, "/home/u/p/.git/worktrees/9": each})
 	}
 }
 
